@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package event is the vocabulary of facts: one Event says one thing that
+// happened to one recipient of one message.
+//
+// Events are committed in the queue's store together with the change that
+// caused them, are numbered by the committer without gaps, and are never
+// altered. Everything outside the queue (contacts, metrics, logs, webhooks,
+// operators) is a view of this log: a consumer keeps a [Cursor] beside its own
+// state, in the same batch, and so sees every event exactly once.
+//
+// The package holds the types and their binary form ([Event.Append],
+// [Decode]); it has no store, no clock and no goroutine.
+package event
+
+import "time"
+
+// Kind says what happened. Kinds are stored as text, so that a log written by
+// a newer Segue stays readable.
+type Kind string
+
+// What can happen to a recipient.
+const (
+	Accepted   Kind = "accepted"   // committed to the queue; the submitter had or will have its 250
+	Delivered  Kind = "delivered"  // the remote server took the message: final
+	Deferred   Kind = "deferred"   // an attempt failed for now; Next says when it is tried again
+	Bounced    Kind = "bounced"    // the remote server refused for good, or routing says it never can: final
+	Expired    Kind = "expired"    // max_age passed: final; Reason is "unsent" where no attempt was ever made
+	Suppressed Kind = "suppressed" // the contact may not be mailed: final
+	Dropped    Kind = "dropped"    // an operator or a named policy removed it: final
+	Held       Kind = "held"       // parked by an operator or a policy until released
+	Released   Kind = "released"   // parked mail went back to its lane
+	Relaned    Kind = "relaned"    // moved to another lane: tier, segment or pool changed
+
+	DSN           Kind = "dsn"            // a bounce mail came back later for a delivered recipient
+	Complained    Kind = "complained"     // an ARF report named the recipient
+	Unsubscribed  Kind = "unsubscribed"   // the recipient asked for no more of a stream
+	Unresolved    Kind = "unresolved"     // feedback whose token is forged, altered or unknown: counted, changes nothing
+	SuppressAdded Kind = "suppress_added" // an operator added a suppression
+	SuppressLift  Kind = "suppress_lifted"
+	Engaged       Kind = "engaged" // human engagement: click, reply, login, purchase
+
+	Overdraft      Kind = "overdraft"       // transactional mail went out without a warm-up budget
+	StageAdvanced  Kind = "stage_advanced"  // a warm-up stage changed; Source, Provider, Reason
+	SegmentIgnored Kind = "segment_ignored" // X-Segue-Segment named a segment the contact is not in
+)
+
+// Final reports whether the kind ends a recipient's life in the queue.
+func (k Kind) Final() bool {
+	switch k {
+	case Delivered, Bounced, Expired, Suppressed, Dropped:
+		return true
+	default:
+		return false
+	}
+}
+
+// Event is one fact about one recipient. Empty fields are those the fact does
+// not have. Sequence and Time are set by the committer.
+type Event struct {
+	Sequence uint64    `json:"sequence"`
+	Time     time.Time `json:"time"`
+	Kind     Kind      `json:"kind"`
+
+	Message   uint64 `json:"message,omitempty"`   // message id; 0 where no message is involved
+	Recipient uint32 `json:"recipient,omitempty"` // index of the recipient within the message
+	Address   string `json:"address,omitempty"`   // recipient address as given, SMTP form
+	Contact   uint64 `json:"contact,omitempty"`   // contact id; 0 = not known when the message was admitted
+	Sender    string `json:"sender,omitempty"`    // envelope sender as submitted
+
+	Stream         string   `json:"stream,omitempty"`
+	Segment        string   `json:"segment,omitempty"`         // the segment that decided the lane
+	SegmentVersion uint64   `json:"segment_version,omitempty"` // rule version at admission
+	Segments       []string `json:"segments,omitempty"`        // all segments at admission (accepted only)
+	Tier           string   `json:"tier,omitempty"`
+	Pool           string   `json:"pool,omitempty"`
+	Campaign       string   `json:"campaign,omitempty"`
+	Credential     string   `json:"credential,omitempty"`
+	Metadata       string   `json:"metadata,omitempty"` // X-Segue-Metadata, JSON, echoed
+
+	Source   string `json:"source,omitempty"`
+	Provider string `json:"provider,omitempty"` // "" = other
+	Site     string `json:"site,omitempty"`
+	Host     string `json:"host,omitempty"` // MX host that answered
+
+	Attempt  int       `json:"attempt,omitempty"`
+	Code     int       `json:"code,omitempty"`     // SMTP reply code; 0 = no reply (connection, DNS, policy)
+	Enhanced string    `json:"enhanced,omitempty"` // RFC 3463 code, "5.1.1"
+	Reply    string    `json:"reply,omitempty"`    // text of the reply or of the local error
+	Class    string    `json:"class,omitempty"`    // bounce class
+	Verdict  string    `json:"verdict,omitempty"`  // suppress | count | reputation | infrastructure | ignore
+	Reason   string    `json:"reason,omitempty"`
+	Next     time.Time `json:"next,omitzero"` // deferred: next attempt; held: until
+	Size     int64     `json:"size,omitempty"`
+}
+
+// Cursor is a consumer's place in the log: the next event to read is
+// Sequence+1. Epoch names the store the sequence belongs to; a cursor of
+// another epoch (a restored or recreated store) starts again from zero.
+type Cursor struct {
+	Epoch    uint64 `json:"epoch"`
+	Sequence uint64 `json:"sequence"`
+}
