@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kv
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// Defaults of [Options].
+const (
+	// DefaultMemTableSize is 64 MiB. Smaller: mail that is delivered within
+	// minutes reaches the tables and is written twice. Larger: 256 MiB measured
+	// 560 MB of resident memory.
+	DefaultMemTableSize = 64 << 20
+	// DefaultCacheSize is what a store gets that shares no cache: 32 MiB holds
+	// the index and filter blocks of some ten gigabytes.
+	DefaultCacheSize = 32 << 20
+)
+
+// Options say where a store is and how much memory it may have.
+type Options struct {
+	Dir string // directory, made with its parents if absent; required
+	FS  vfs.FS // nil = the disk, with checks for slow operations
+
+	Format  string // name of the store's format; required
+	Version int    // version of the format, from 1; required
+
+	MemTableSize uint64 // bytes of one memtable, of which up to four exist; 0 = DefaultMemTableSize
+	Cache        *Cache // block cache shared between stores; nil = one of DefaultCacheSize for this store
+	ReadOnly     bool   // open an existing store without changing a byte of it
+
+	Logger            *slog.Logger           // nil = discard
+	OnBackgroundError func(error)            // a flush or compaction failed and will be tried again; nil = only logged
+	OnDiskSlow        func(vfs.DiskSlowInfo) // an operation takes over 5 s (disk only); called from a goroutine of the store; nil = only logged
+	OnFatal           func(msg string)       // the store cannot go on; must not return; nil = a line on standard error and exit status 70
+}
+
+// Cache is a block cache that several stores share, so that one limit holds
+// for all of them.
+type Cache struct{ c *pebble.Cache }
+
+// NewCache makes a cache of size bytes. Its memory is taken on demand.
+func NewCache(size int64) *Cache { return &Cache{c: pebble.NewCache(size)} }
+
+// Close gives up the maker's reference. The memory is freed when the last store
+// that uses the cache is closed.
+func (c *Cache) Close() { c.c.Unref() }
+
+// pebble turns o into Pebble's options. The cache it sets when o has none
+// carries a reference that the caller must drop after opening.
+func (o *Options) pebble() *pebble.Options {
+	log := o.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	log = log.With(slog.String("store", o.Format))
+	p := &pebble.Options{
+		FS:       o.FS,
+		ReadOnly: o.ReadOnly,
+		// Pebble's default is the oldest format it can read.
+		FormatMajorVersion: pebble.FormatNewest,
+		MemTableSize:       o.MemTableSize,
+		// Four: a flush that lags behind a burst must not stop acceptance.
+		MemTableStopWritesThreshold: 4,
+		L0CompactionThreshold:       4,
+		// The default of 12 stops writes during an import.
+		L0StopWritesThreshold: 40,
+		LBaseMaxBytes:         256 << 20,
+		BytesPerSync:          1 << 20,
+		// Two cores are the smallest machine; compaction may have both.
+		CompactionConcurrencyRange: func() (int, int) { return 1, 2 },
+		Logger:                     &logger{log: log, fatal: o.OnFatal, stderr: os.Stderr},
+		EventListener:              o.listener(log),
+	}
+	if p.MemTableSize == 0 {
+		p.MemTableSize = DefaultMemTableSize
+	}
+	if o.Cache != nil {
+		p.Cache = o.Cache.c
+	} else {
+		p.Cache = pebble.NewCache(DefaultCacheSize)
+	}
+	for i := range p.Levels {
+		p.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+	}
+	return p
+}
+
+func (o *Options) listener(log *slog.Logger) *pebble.EventListener {
+	return &pebble.EventListener{
+		BackgroundError: func(err error) {
+			log.Error("store background work failed", slog.Any("error", err))
+			if o.OnBackgroundError != nil {
+				o.OnBackgroundError(err)
+			}
+		},
+		DiskSlow: func(i pebble.DiskSlowInfo) {
+			log.Warn("disk is slow", slog.String("path", i.Path), slog.String("operation", i.OpType.String()), slog.Duration("duration", i.Duration))
+			if o.OnDiskSlow != nil {
+				o.OnDiskSlow(i)
+			}
+		},
+		LowDiskSpace: func(i pebble.LowDiskSpaceInfo) {
+			log.Warn("disk space is low", slog.Uint64("available_bytes", i.AvailBytes), slog.Uint64("total_bytes", i.TotalBytes))
+		},
+		WriteStallBegin: func(i pebble.WriteStallBeginInfo) {
+			log.Warn("store stopped accepting writes", slog.String("reason", i.Reason))
+		},
+		WriteStallEnd: func() { log.Info("store accepts writes again") },
+	}
+}
+
+// logger passes Pebble's own messages on. They name files and numbers, never
+// keys or values, but at the level of debug only.
+type logger struct {
+	log    *slog.Logger
+	fatal  func(string)
+	stderr io.Writer
+}
+
+func (l *logger) Infof(format string, args ...any) {
+	if l.log.Enabled(context.Background(), slog.LevelDebug) {
+		l.log.Debug("pebble", slog.String("text", fmt.Sprintf(format, args...)))
+	}
+}
+
+func (l *logger) Errorf(format string, args ...any) {
+	l.log.Error("pebble reported an error", slog.String("text", fmt.Sprintf(format, args...)))
+}
+
+// Fatalf must not return: Pebble calls it with locks held, when its log cannot
+// be written or a table is corrupt. Ending the process is right (no 250 can be
+// given any more); doing so without a word is not, so the reason goes to the
+// log and to standard error, whatever the log is.
+func (l *logger) Fatalf(format string, args ...any) {
+	msg := fmt.Sprintf(format, args...)
+	l.log.Error("store failed, ending the process", slog.String("text", msg))
+	if l.fatal != nil {
+		l.fatal(msg)
+	}
+	fmt.Fprintf(l.stderr, "segue: store failed, ending the process: %s\n", msg)
+	os.Exit(70)
+}
+
+// Space reports the bytes that are free to this process and the size of the
+// file system that holds dir, in bytes.
+func Space(dir string) (free, total uint64, err error) {
+	u, err := vfs.Default.GetDiskUsage(dir)
+	if err != nil {
+		return 0, 0, fmt.Errorf("reading the free space of %s: %w", dir, err)
+	}
+	return u.AvailBytes, u.TotalBytes, nil
+}
