@@ -14,6 +14,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 )
@@ -125,6 +127,9 @@ func ParseDomain(s string) (string, error) {
 	if s[0] == '[' {
 		return "", fmt.Errorf("%w: address literals are not accepted", ErrAddress)
 	}
+	if !utf8.ValidString(s) || strings.ContainsRune(s, utf8.RuneError) {
+		return "", fmt.Errorf("%w: broken UTF-8 in the domain", ErrAddress)
+	}
 	d := s
 	if !plainASCII(s) {
 		var err error
@@ -140,6 +145,9 @@ func ParseDomain(s string) (string, error) {
 		if err := checkLabel(label); err != nil {
 			return "", err
 		}
+	}
+	if last := d[strings.LastIndexByte(d, '.')+1:]; strings.Trim(last, "0123456789") == "" {
+		return "", fmt.Errorf("%w: domain %q ends in a number, as only IP addresses do", ErrAddress, d)
 	}
 	return d, nil
 }
@@ -197,8 +205,11 @@ func parseLocal(s string) (string, error) {
 
 func checkText(s string) error {
 	for _, r := range s {
-		if r < 0x20 || r == 0x7f || r == 0xfffd || (r >= 0x80 && r < 0xa0) {
+		switch {
+		case unicode.IsControl(r), r == utf8.RuneError:
 			return fmt.Errorf("%w: control byte or broken UTF-8 in the local part", ErrAddress)
+		case unicode.In(r, unicode.Zl, unicode.Zp, unicode.Bidi_Control):
+			return fmt.Errorf("%w: line separator or direction mark %U in the local part", ErrAddress, r)
 		}
 	}
 	return nil
