@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package smtpclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/seguemta/segue/mta/rfc5321"
+)
+
+// flight is how many octets of commands may be under way before their replies
+// are read. RFC 2920 section 3.1 warns of the deadlock where both sides wait for
+// the other to read; this stays far below every TCP window.
+const flight = 8 << 10
+
+// Send runs one transaction. The result has an outcome for every recipient, and
+// an error where the connection broke. Cancelling ctx breaks it at once.
+func (c *Conn) Send(ctx context.Context, tx *Transaction) Result {
+	res := Result{Recipients: make([]Outcome, len(tx.To))}
+	if c.broken != nil {
+		e := *c.broken
+		res.Err = &e
+		return res
+	}
+	if c.br.Buffered() > 0 {
+		// A reply that answers nothing of ours: the next ones could not be told apart.
+		res.Err = c.fail(PhaseReset, fmt.Errorf("%w: the server spoke out of turn", ErrReply))
+		res.Err.Stale = true
+		c.Abort()
+		return res
+	}
+	todo := c.admit(tx, &res)
+	if len(todo) == 0 {
+		res.Reusable = true
+		return res
+	}
+	stop := context.AfterFunc(ctx, c.Abort)
+	x := exchange{c: c, tx: tx, res: &res, todo: todo, reused: c.done > 0}
+	c.done++
+	err := x.run()
+	if !stop() && err == nil {
+		// The answer is complete, but the socket is gone.
+		err = c.fail(PhaseQuit, nil)
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			err.Err = context.Cause(ctx)
+		}
+		res.Err = err
+		c.hangUp()
+		c.opts.Logger.LogAttrs(ctx, slog.LevelDebug, "connection broke",
+			slog.String("host", c.opts.Host), slog.String("phase", string(err.Phase)), slog.Bool("sent", err.Sent), slog.Any("error", err))
+	}
+	res.Reusable = c.broken == nil
+	return res
+}
+
+// exchange is one running transaction.
+type exchange struct {
+	c      *Conn
+	tx     *Transaction
+	res    *Result
+	todo   []int // recipients to offer
+	reused bool
+
+	pending []step // commands whose replies are still to come
+	replies int    // read so far
+	mail    rfc5321.Reply
+	data    rfc5321.Reply
+	open    []int // recipients that the server accepted
+}
+
+// step is a command under way.
+type step struct {
+	phase Phase
+	rcpt  int // index in Transaction.To
+}
+
+// run sends the envelope, then the message where it is wanted.
+func (x *exchange) run() *Error {
+	if err := x.envelope(); err != nil {
+		return err
+	}
+	switch {
+	case x.data.Code != 354:
+		return nil
+	case len(x.open) > 0:
+		return x.message()
+	default:
+		// All recipients were refused, but DATA was already on its way and the
+		// server waits for a message: it gets an empty one (RFC 2920 section 3.1).
+		return x.emptyMessage()
+	}
+}
+
+// envelope sends RSET where needed, MAIL, RCPT and DATA and reads the replies.
+// Without PIPELINING each command waits for its answer, and nothing is asked
+// whose answer cannot matter.
+func (x *exchange) envelope() *Error {
+	c := x.c
+	if c.dirty {
+		if err := x.command(step{phase: PhaseReset}, "RSET"); err != nil {
+			return err
+		}
+	}
+	c.dirty = true
+	x.res.MailSent = true
+	if err := x.command(step{phase: PhaseMail}, c.mailLine(x.tx, x.todo)); err != nil {
+		return err
+	}
+	for _, i := range x.todo {
+		if x.refused() {
+			return nil
+		}
+		if err := x.command(step{PhaseRcpt, i}, "RCPT TO:<"+x.tx.To[i].String()+">"); err != nil {
+			return err
+		}
+	}
+	if x.refused() || (len(x.pending) == 0 && len(x.open) == 0) {
+		return nil
+	}
+	c.line("DATA")
+	x.pending = append(x.pending, step{phase: PhaseData})
+	return x.settle()
+}
+
+// refused reports that MAIL is known to be refused.
+func (x *exchange) refused() bool { return x.mail.Code != 0 && !positive(x.mail) }
+
+// command adds a command to the flight; the flight leaves when it is full.
+func (x *exchange) command(s step, line string) *Error {
+	x.c.line(line)
+	x.pending = append(x.pending, s)
+	if !x.c.ext.Pipelining || len(x.c.buf) >= flight {
+		return x.settle()
+	}
+	return nil
+}
+
+// settle sends the flight and reads all its replies. Replies that came before
+// the connection broke count: they are what the server had to say.
+func (x *exchange) settle() *Error {
+	werr := x.c.flush()
+	for _, s := range x.pending {
+		timeout := x.c.timeout(s.phase)
+		if werr != nil {
+			timeout = min(timeout, grace)
+		}
+		r, err := x.c.await(s.phase, timeout, nil)
+		if err != nil {
+			err.Stale = x.reused && x.replies == 0 && !err.Timeout() && !errors.Is(err.Err, ErrReply)
+			if werr != nil && r.Code == 0 {
+				err.Err = werr
+			}
+		}
+		if r.Code != 0 {
+			x.replies++
+			if bad := x.take(s, r); err == nil && bad != nil {
+				err = bad
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	x.pending = x.pending[:0]
+	if werr != nil {
+		return x.c.fail(PhaseData, werr)
+	}
+	return nil
+}
+
+// take notes one reply and says whether it can follow its command.
+func (x *exchange) take(s step, r rfc5321.Reply) *Error {
+	switch {
+	case r.Code >= 400:
+	case s.phase == PhaseData && r.Code == 354:
+	case s.phase != PhaseData && positive(r):
+	default:
+		e := x.c.failReply(s.phase, r)
+		e.Err = ErrReply
+		return e
+	}
+	switch s.phase {
+	case PhaseReset:
+		if !positive(r) {
+			return x.c.failReply(s.phase, r)
+		}
+	case PhaseMail:
+		x.mail = r
+		if !positive(r) {
+			for _, i := range x.todo {
+				x.res.Recipients[i] = Outcome{Reply: r, Phase: PhaseMail}
+			}
+		}
+	case PhaseRcpt:
+		x.takeRcpt(s.rcpt, r)
+	case PhaseData:
+		x.takeData(r)
+	}
+	return nil
+}
+
+func (x *exchange) takeRcpt(i int, r rfc5321.Reply) {
+	switch {
+	case x.refused():
+		// The answer to MAIL already speaks for every recipient.
+	case positive(r):
+		x.open = append(x.open, i)
+	default:
+		x.res.Recipients[i] = Outcome{Reply: tooMany(r), Phase: PhaseRcpt}
+	}
+}
+
+// takeData gives a refusal of DATA to all recipients that were still in.
+func (x *exchange) takeData(r rfc5321.Reply) {
+	x.data = r
+	if r.Code == 354 {
+		return
+	}
+	for _, i := range x.open {
+		x.res.Recipients[i] = Outcome{Reply: r, Phase: PhaseData}
+	}
+}
+
+// tooMany turns a 552 that means "too many recipients" into the 452 that it
+// should have been (RFC 5321 section 4.5.3.1.10). A 552 for a full mailbox stays.
+func tooMany(r rfc5321.Reply) rfc5321.Reply {
+	if r.Code != 552 {
+		return r
+	}
+	bare := r.Enhanced == rfc5321.EnhancedCode{} && strings.Contains(strings.ToLower(r.Text), "too many recipients")
+	if bare || r.Enhanced == (rfc5321.EnhancedCode{5, 5, 3}) {
+		r.Code, r.Enhanced = 452, rfc5321.EnhancedCode{4, 5, 3}
+	}
+	return r
+}
+
+// message writes the message and gives its answer to all open recipients.
+func (x *exchange) message() *Error {
+	r, phase, err := x.c.body(x.tx.Parts)
+	if r.Code >= 400 || (phase == PhaseDot && positive(r)) {
+		for _, i := range x.open {
+			x.res.Recipients[i] = Outcome{Reply: r, Phase: phase}
+		}
+	} else if err == nil {
+		err = x.c.failReply(phase, r)
+		err.Err, err.Sent = ErrReply, phase == PhaseDot
+	}
+	if err == nil {
+		x.c.dirty = false
+	}
+	return err
+}
+
+// emptyMessage ends a DATA that nobody wanted. Whatever the server answers, the
+// refusals stand.
+func (x *exchange) emptyMessage() *Error {
+	x.c.line(".")
+	werr := x.c.flush()
+	if werr != nil {
+		return x.c.fail(PhaseDot, werr)
+	}
+	_, err := x.c.await(PhaseDot, x.c.opts.Timeouts.Dot, nil)
+	return err
+}
+
+// line appends one command to the write buffer.
+func (c *Conn) line(s string) {
+	if c.opts.Trace != nil {
+		c.opts.Trace(true, s)
+	}
+	c.buf = append(append(c.buf, s...), '\r', '\n')
+}
+
+// flush writes the buffer out. The buffer is empty afterwards, also on error.
+func (c *Conn) flush() error {
+	if len(c.buf) == 0 {
+		return nil
+	}
+	err := c.write(c.buf)
+	c.buf = c.buf[:0]
+	return err
+}
+
+// write is one write with its deadline.
+func (c *Conn) write(p []byte) error {
+	_ = c.rw.SetWriteDeadline(time.Now().Add(c.opts.Timeouts.Write))
+	if _, err := c.rw.Write(p); err != nil {
+		return fmt.Errorf("writing: %w", err)
+	}
+	return nil
+}
+
+func itoa(n int64) string { return strconv.FormatInt(n, 10) }
