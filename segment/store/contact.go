@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package store
+
+import (
+	"encoding/binary"
+	"time"
+)
+
+// Attribute is one declared attribute of a contact or an account. The value is
+// in the binary form of the rule package, which this package does not open.
+type Attribute struct {
+	Name  string // without "contact." or "account."
+	Value []byte
+}
+
+// Contact is the cold part of a contact: what imports write.
+type Contact struct {
+	Address    string // as first given, in SMTP form
+	UserID     string
+	Account    uint64 // 0 = none
+	Batch      string // the import that made the contact; "" = made by mail
+	Zone       string // IANA name of the time zone
+	Created    time.Time
+	Consent    time.Time   // zero = not known
+	Attributes []Attribute // sorted by name
+}
+
+// Account is a company.
+type Account struct {
+	Name       string
+	Domain     string
+	Attributes []Attribute // sorted by name
+}
+
+// State is the hot part of a contact: what every event writes. Times are
+// seconds since 1970 in UTC, 0 where it never happened; they do so until 2106.
+type State struct {
+	FirstSent   uint32
+	LastSent    uint32
+	LastEngaged uint32
+	Sends       uint32 // deliveries
+	Since       uint32 // deliveries since the last engagement
+	SoftBounces uint32 // bounces with verdict "count" since the last engagement
+	Complaints  uint32
+	Address     uint32 // AddressSum of the contact's address key
+}
+
+const (
+	contactVersion = 1
+	accountVersion = 1
+	stateVersion   = 1
+)
+
+// Append appends the record's binary form.
+func (c *Contact) Append(b []byte) []byte {
+	b = append(b, contactVersion)
+	b = appendString(b, c.Address)
+	b = appendString(b, c.UserID)
+	b = binary.AppendUvarint(b, c.Account)
+	b = appendString(b, c.Batch)
+	b = appendString(b, c.Zone)
+	b = appendTime(b, c.Created)
+	b = appendTime(b, c.Consent)
+	return appendAttributes(b, c.Attributes)
+}
+
+// DecodeContact reads what [Contact.Append] wrote. Attribute values are parts
+// of value, not copies. Errors wrap [ErrCorrupt].
+func DecodeContact(value []byte) (Contact, error) {
+	r := newReader(value, contactVersion)
+	c := Contact{
+		Address: r.string(), UserID: r.string(), Account: r.uvarint(), Batch: r.string(), Zone: r.string(),
+		Created: r.time(), Consent: r.time(),
+	}
+	c.Attributes = r.attributes()
+	return c, r.done("contact")
+}
+
+// Append appends the record's binary form.
+func (a *Account) Append(b []byte) []byte {
+	b = append(b, accountVersion)
+	b = appendString(b, a.Name)
+	b = appendString(b, a.Domain)
+	return appendAttributes(b, a.Attributes)
+}
+
+// DecodeAccount reads what [Account.Append] wrote, as [DecodeContact] does.
+func DecodeAccount(value []byte) (Account, error) {
+	r := newReader(value, accountVersion)
+	a := Account{Name: r.string(), Domain: r.string()}
+	a.Attributes = r.attributes()
+	return a, r.done("account")
+}
+
+// Append appends the record's binary form.
+func (s *State) Append(b []byte) []byte {
+	b = append(b, stateVersion)
+	for _, v := range []uint32{s.FirstSent, s.LastSent, s.LastEngaged, s.Sends, s.Since, s.SoftBounces, s.Complaints, s.Address} {
+		b = binary.AppendUvarint(b, uint64(v))
+	}
+	return b
+}
+
+// DecodeState reads what [State.Append] wrote. Errors wrap [ErrCorrupt].
+func DecodeState(value []byte) (State, error) {
+	r := newReader(value, stateVersion)
+	s := State{
+		FirstSent: r.uint32(), LastSent: r.uint32(), LastEngaged: r.uint32(),
+		Sends: r.uint32(), Since: r.uint32(), SoftBounces: r.uint32(), Complaints: r.uint32(), Address: r.uint32(),
+	}
+	return s, r.done("contact state")
+}
+
+// AddressSum is a short sum of an address key (FNV-1a, 32 bits). The state of a
+// contact holds it, so that a contact id that came from another store is noticed
+// in memory and cannot blame a stranger.
+func AddressSum(key string) uint32 {
+	h := uint32(2166136261)
+	for i := range len(key) {
+		h = (h ^ uint32(key[i])) * 16777619
+	}
+	return h
+}
+
+func appendAttributes(b []byte, list []Attribute) []byte {
+	b = binary.AppendUvarint(b, uint64(len(list)))
+	for _, a := range list {
+		b = appendString(b, a.Name)
+		b = binary.AppendUvarint(b, uint64(len(a.Value)))
+		b = append(b, a.Value...)
+	}
+	return b
+}
+
+func (r *reader) attributes() []Attribute {
+	n := r.count()
+	if n == 0 {
+		return nil
+	}
+	list := make([]Attribute, 0, n)
+	for range n {
+		list = append(list, Attribute{Name: r.string(), Value: r.bytes()})
+		if r.bad {
+			return nil
+		}
+		if i := len(list) - 1; i > 0 && list[i-1].Name >= list[i].Name {
+			r.fail()
+			return nil
+		}
+	}
+	return list
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package store
+
+import "encoding/binary"
+
+// This file is the format document of the contacts store: every key that can
+// occur, and what its value holds. Integers in keys are big endian, so that
+// keys sort by number. Strings at the end of a key are raw bytes. Every value
+// but those marked "raw" begins with one byte, the version of its layout.
+//
+//	0x00 ...              package kv: format, epoch, clean marker
+//	m/NAME                meta, see the metaX constants (raw)
+//	q/NAME                cursor of a consumer of another store's log: epoch, sequence, time of the last event
+//	c/ID                  contact: address, user id, account, batch, consent, zone, attributes (cold: written by imports)
+//	h/ID                  state: sends, engagement, bounces, complaints (hot: written by every event)
+//	xa/ADDRESS            contact id of an address key, 8 bytes (raw)
+//	xu/USER               contact id of a user id, 8 bytes (raw)
+//	xn/NAME               account id of an account name in lower case, 8 bytes (raw)
+//	xd/DOMAIN             account id of an account domain, 8 bytes (raw)
+//	a/ID                  account: name, domain, attributes
+//	P/HMAC/SCOPE          suppression: HMAC-SHA256 of the address key (32 bytes), then the scope
+//	f/SEQUENCE            flip: a contact's tier or suppression changed
+//	g/HASH                progress of an import: HASH is 16 bytes over the file's name and its first bytes
+//
+// The slash stands for nothing: prefixes are exactly the bytes before it.
+const (
+	prefixMeta        = "m"
+	prefixCursor      = "q"
+	prefixContact     = "c"
+	prefixState       = "h"
+	prefixByAddress   = "xa"
+	prefixByUser      = "xu"
+	prefixByName      = "xn"
+	prefixByDomain    = "xd"
+	prefixAccount     = "a"
+	prefixSuppression = "P"
+	prefixFlip        = "f"
+	prefixImport      = "g"
+)
+
+// Meta keys, each under prefixMeta.
+const (
+	metaSecret   = "secret"   // fingerprint of the suppression key, 16 bytes (raw)
+	metaContacts = "contacts" // first contact id that was never handed out, 8 bytes (raw); runs ahead by up to a block
+	metaAccounts = "accounts" // the same for account ids
+	metaFlips    = "flips"    // sequence of the last flip ever written, 8 bytes (raw)
+)
+
+// Name and version of the format. A change to a layout raises the version of
+// that value and is read in both forms; a change to keys raises formatVersion.
+const (
+	formatName    = "segue contacts"
+	formatVersion = 1
+)
+
+func key(prefix string, rest string) []byte {
+	return append(append(make([]byte, 0, len(prefix)+len(rest)), prefix...), rest...)
+}
+
+func keyID(prefix string, id uint64) []byte {
+	return binary.BigEndian.AppendUint64(append(make([]byte, 0, len(prefix)+8), prefix...), id)
+}
+
+func keySuppression(h Hash, scope string) []byte {
+	k := make([]byte, 0, len(prefixSuppression)+len(h)+len(scope))
+	return append(append(append(k, prefixSuppression...), h[:]...), scope...)
+}
+
+// after is the first key behind all keys with the prefix.
+func after(prefix []byte) []byte {
+	end := append([]byte{}, prefix...)
+	for i := len(end) - 1; i >= 0; i-- {
+		end[i]++
+		if end[i] != 0 {
+			return end[:i+1]
+		}
+	}
+	return nil
+}

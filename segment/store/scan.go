@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// scan yields every key and value from lower (inclusive) to upper (exclusive).
+// Both slices are valid until the next step.
+func (s *Store) scan(lower, upper []byte) iter.Seq2[entry, error] {
+	return func(yield func(entry, error) bool) {
+		it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+		if err != nil {
+			yield(entry{}, err)
+			return
+		}
+		defer it.Close()
+		for ok := it.First(); ok; ok = it.Next() {
+			v, err := it.ValueAndErr()
+			if err != nil {
+				yield(entry{}, err)
+				return
+			}
+			if !yield(entry{it.Key(), v}, nil) {
+				return
+			}
+		}
+		if err := it.Error(); err != nil {
+			yield(entry{}, err)
+		}
+	}
+}
+
+type entry struct{ key, value []byte }
+
+// States yields the state of every contact in the order of ids.
+func (s *Store) States(fn func(id uint64, st State) error) error {
+	p := []byte(prefixState)
+	for e, err := range s.scan(p, after(p)) {
+		if err != nil {
+			return fmt.Errorf("reading contact states: %w", err)
+		}
+		id, err := idOf(p, e.key)
+		if err != nil {
+			return err
+		}
+		st, err := DecodeState(e.value)
+		if err != nil {
+			return fmt.Errorf("contact %d: %w", id, err)
+		}
+		if err := fn(id, st); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Contacts yields every contact from an id on, in the order of ids, as of the
+// moment of the call. The record's attribute values are valid until fn returns.
+func (s *Store) Contacts(from uint64, fn func(id uint64, c Contact) error) error {
+	p := []byte(prefixContact)
+	for e, err := range s.scan(keyID(prefixContact, from), after(p)) {
+		if err != nil {
+			return fmt.Errorf("reading contacts: %w", err)
+		}
+		id, err := idOf(p, e.key)
+		if err != nil {
+			return err
+		}
+		c, err := DecodeContact(e.value)
+		if err != nil {
+			return fmt.Errorf("contact %d: %w", id, err)
+		}
+		if err := fn(id, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Suppressions yields every suppression in the order of hashes, those behind
+// the given hash and scope only.
+func (s *Store) Suppressions(behind Hash, scope string, fn func(Suppression) error) error {
+	lower := []byte(prefixSuppression)
+	if scope != "" {
+		lower = append(keySuppression(behind, scope), 0)
+	}
+	return s.suppressions(lower, after([]byte(prefixSuppression)), fn)
+}
+
+// SuppressionsOf returns the suppressions of one address.
+func (s *Store) SuppressionsOf(h Hash) ([]Suppression, error) {
+	var list []Suppression
+	p := keySuppression(h, "")
+	err := s.suppressions(p, after(p), func(x Suppression) error {
+		list = append(list, x)
+		return nil
+	})
+	return list, err
+}
+
+func (s *Store) suppressions(lower, upper []byte, fn func(Suppression) error) error {
+	for e, err := range s.scan(lower, upper) {
+		if err != nil {
+			return fmt.Errorf("reading suppressions: %w", err)
+		}
+		x, err := decodeSuppression(e.key, e.value)
+		if err != nil {
+			return err
+		}
+		if err := fn(x); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Flips returns up to limit flips with a sequence above after, oldest first.
+func (s *Store) Flips(behind uint64, limit int) ([]Flip, error) {
+	if behind == 1<<64-1 || limit <= 0 {
+		return nil, nil
+	}
+	var list []Flip
+	p := []byte(prefixFlip)
+	for e, err := range s.scan(keyID(prefixFlip, behind+1), after(p)) {
+		if err != nil {
+			return nil, fmt.Errorf("reading flips: %w", err)
+		}
+		f, err := decodeFlip(e.value)
+		if err != nil {
+			return nil, err
+		}
+		if f.Sequence, err = idOf(p, e.key); err != nil {
+			return nil, err
+		}
+		if list = append(list, f); len(list) == limit {
+			break
+		}
+	}
+	return list, nil
+}
+
+// TruncateFlips removes every flip up to and including a sequence.
+func (s *Store) TruncateFlips(through uint64) error {
+	if through == 1<<64-1 {
+		through--
+	}
+	err := s.db.DeleteRange(keyID(prefixFlip, 0), keyID(prefixFlip, through+1), s.write)
+	if err != nil {
+		return fmt.Errorf("truncating flips: %w", err)
+	}
+	return nil
+}
+
+// Dump calls fn for every key and value that makes up the state of the store,
+// for tests and for the doctor that compare stores. Ids not handed out and what
+// package kv keeps are left out.
+func (s *Store) Dump(fn func(key, value []byte)) error {
+	skip := map[string]bool{prefixMeta + metaContacts: true, prefixMeta + metaAccounts: true}
+	for e, err := range s.scan([]byte{1}, nil) {
+		if err != nil {
+			return fmt.Errorf("reading the store: %w", err)
+		}
+		if !skip[string(e.key)] {
+			fn(e.key, e.value)
+		}
+	}
+	return nil
+}
+
+func idOf(prefix, k []byte) (uint64, error) {
+	if len(k) != len(prefix)+8 {
+		return 0, fmt.Errorf("%w: key of %d bytes under %q", ErrCorrupt, len(k), prefix)
+	}
+	return binary.BigEndian.Uint64(k[len(prefix):]), nil
+}
+
+// Batch is a set of writes that become visible and durable together. The first
+// failure is kept and returned by [Batch.Commit].
+type Batch struct {
+	s   *Store
+	b   *pebble.Batch
+	buf []byte
+	err error
+}
+
+// Batch starts a batch. It must be ended by Commit or Close.
+func (s *Store) Batch() *Batch { return &Batch{s: s, b: s.db.NewBatch()} }
+
+func (b *Batch) set(k, v []byte) { b.err = errors.Join(b.err, b.b.Set(k, v, nil)) }
+
+func (b *Batch) setID(k []byte, id uint64) {
+	var v [8]byte
+	binary.BigEndian.PutUint64(v[:], id)
+	b.set(k, v[:])
+}
+
+func (b *Batch) delete(k []byte) { b.err = errors.Join(b.err, b.b.Delete(k, nil)) }
+
+// Contact writes a contact's record.
+func (b *Batch) Contact(id uint64, c *Contact) {
+	b.buf = c.Append(b.buf[:0])
+	b.set(keyID(prefixContact, id), b.buf)
+}
+
+// Account writes an account's record.
+func (b *Batch) Account(id uint64, a *Account) {
+	b.buf = a.Append(b.buf[:0])
+	b.set(keyID(prefixAccount, id), b.buf)
+}
+
+// State writes a contact's state.
+func (b *Batch) State(id uint64, st *State) {
+	b.buf = st.Append(b.buf[:0])
+	b.set(keyID(prefixState, id), b.buf)
+}
+
+// ByAddress makes an address key lead to a contact.
+func (b *Batch) ByAddress(addressKey string, id uint64) {
+	b.setID(key(prefixByAddress, addressKey), id)
+}
+
+// ByUser makes a user id lead to a contact.
+func (b *Batch) ByUser(user string, id uint64) { b.setID(key(prefixByUser, user), id) }
+
+// DeleteUser forgets a user id.
+func (b *Batch) DeleteUser(user string) { b.delete(key(prefixByUser, user)) }
+
+// AccountByName makes a name in lower case lead to an account.
+func (b *Batch) AccountByName(name string, id uint64) { b.setID(key(prefixByName, name), id) }
+
+// AccountByDomain makes a domain lead to an account.
+func (b *Batch) AccountByDomain(domain string, id uint64) { b.setID(key(prefixByDomain, domain), id) }
+
+// Suppress writes a suppression over one of the same address and scope.
+func (b *Batch) Suppress(x *Suppression) {
+	b.buf = x.append(b.buf[:0])
+	b.set(keySuppression(x.Hash, x.Scope), b.buf)
+}
+
+// Lift removes a suppression.
+func (b *Batch) Lift(h Hash, scope string) { b.delete(keySuppression(h, scope)) }
+
+// Flip appends to the flip log. The caller numbers without gaps.
+func (b *Batch) Flip(f *Flip) {
+	b.buf = f.append(b.buf[:0])
+	b.set(keyID(prefixFlip, f.Sequence), b.buf)
+	b.setID(key(prefixMeta, metaFlips), f.Sequence)
+}
+
+// Cursor writes the place of a named consumer.
+func (b *Batch) Cursor(consumer string, c Cursor) {
+	b.buf = c.append(b.buf[:0])
+	b.set(key(prefixCursor, consumer), b.buf)
+}
+
+// Import writes the progress of an import.
+func (b *Batch) Import(id [16]byte, p Progress) {
+	b.buf = p.append(b.buf[:0])
+	b.set(key(prefixImport, string(id[:])), b.buf)
+}
+
+// DeleteImport forgets the progress of an import.
+func (b *Batch) DeleteImport(id [16]byte) { b.delete(key(prefixImport, string(id[:]))) }
+
+// Contacts writes the first contact id not handed out.
+func (b *Batch) Contacts(next uint64) { b.setID(key(prefixMeta, metaContacts), next) }
+
+// Accounts writes the first account id not handed out.
+func (b *Batch) Accounts(next uint64) { b.setID(key(prefixMeta, metaAccounts), next) }
+
+// Commit writes the batch and waits until it is on disk. After an error none
+// of it is.
+func (b *Batch) Commit() error {
+	defer b.b.Close()
+	if b.err != nil {
+		return b.err
+	}
+	if err := b.b.Commit(b.s.write); err != nil {
+		return fmt.Errorf("committing to the contacts store: %w", err)
+	}
+	return nil
+}
+
+// Close gives a batch up that will not be committed.
+func (b *Batch) Close() error { return b.b.Close() }

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package store
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"time"
+)
+
+// Hash is the HMAC-SHA256 of an address key under the store's secret. It stands
+// for the address in keys, so that a suppression outlives the erasure of the
+// address itself.
+type Hash [32]byte
+
+// HashAddress computes the hash of an address key.
+func HashAddress(secret []byte, addressKey string) Hash {
+	m := hmac.New(sha256.New, secret)
+	m.Write([]byte(addressKey))
+	var h Hash
+	m.Sum(h[:0])
+	return h
+}
+
+// Suppression is one reason not to mail one address in one scope.
+type Suppression struct {
+	Hash     Hash
+	Scope    string // "all", "stream:NAME" or "domain:NAME"
+	Address  string // address key; "" once the contact was erased
+	Reason   string
+	Source   string // who said so: "event", "operator", "import", ...
+	Evidence string // what was seen: a reply, a report, a note
+	Created  time.Time
+	Expires  time.Time // zero = never
+}
+
+// Flip says that something changed for a contact that mail already queued must
+// know.
+type Flip struct {
+	Sequence uint64    `json:"sequence"`
+	Time     time.Time `json:"time"`
+	Contact  uint64    `json:"contact"` // 0 = no contact has the address
+	Address  string    `json:"address"` // address key
+	Kind     string    `json:"kind"`    // suppressed | lifted | tier
+	Scope    string    `json:"scope,omitempty"`
+	From     string    `json:"from,omitempty"` // tier before
+	To       string    `json:"to,omitempty"`   // tier now
+	Cause    string    `json:"cause"`
+}
+
+// Cursor is a consumer's place in the log of another store.
+type Cursor struct {
+	Epoch    uint64
+	Sequence uint64
+	Time     time.Time // of the event with that sequence
+}
+
+// Progress is how far an import came and what it counted until there.
+type Progress struct {
+	Row      uint64 // last row whose effect is in the store
+	Sum      uint64 // sum over all rows up to Row
+	Done     bool
+	Created  uint64
+	Updated  uint64
+	Same     uint64
+	Rejected uint64
+	Moved    uint64
+	At       time.Time
+}
+
+const (
+	suppressionVersion = 1
+	flipVersion        = 1
+	cursorVersion      = 1
+	progressVersion    = 1
+)
+
+func (s *Suppression) append(b []byte) []byte {
+	b = append(b, suppressionVersion)
+	b = appendString(b, s.Address)
+	b = appendString(b, s.Reason)
+	b = appendString(b, s.Source)
+	b = appendString(b, s.Evidence)
+	b = appendTime(b, s.Created)
+	return appendTime(b, s.Expires)
+}
+
+func decodeSuppression(key, value []byte) (Suppression, error) {
+	r := newReader(value, suppressionVersion)
+	s := Suppression{
+		Address: r.string(), Reason: r.string(), Source: r.string(), Evidence: r.string(),
+		Created: r.time(), Expires: r.time(),
+	}
+	head := len(prefixSuppression)
+	if len(key) <= head+len(s.Hash) {
+		r.fail()
+	} else {
+		copy(s.Hash[:], key[head:])
+		s.Scope = string(key[head+len(s.Hash):])
+	}
+	return s, r.done("suppression")
+}
+
+func (f *Flip) append(b []byte) []byte {
+	b = append(b, flipVersion)
+	b = appendTime(b, f.Time)
+	b = binary.AppendUvarint(b, f.Contact)
+	for _, s := range []string{f.Address, f.Kind, f.Scope, f.From, f.To, f.Cause} {
+		b = appendString(b, s)
+	}
+	return b
+}
+
+func decodeFlip(value []byte) (Flip, error) {
+	r := newReader(value, flipVersion)
+	f := Flip{
+		Time: r.time(), Contact: r.uvarint(), Address: r.string(), Kind: r.string(),
+		Scope: r.string(), From: r.string(), To: r.string(), Cause: r.string(),
+	}
+	return f, r.done("flip")
+}
+
+func (c *Cursor) append(b []byte) []byte {
+	b = append(b, cursorVersion)
+	b = binary.AppendUvarint(b, c.Epoch)
+	b = binary.AppendUvarint(b, c.Sequence)
+	return appendTime(b, c.Time)
+}
+
+func decodeCursor(value []byte) (Cursor, error) {
+	r := newReader(value, cursorVersion)
+	c := Cursor{Epoch: r.uvarint(), Sequence: r.uvarint(), Time: r.time()}
+	return c, r.done("cursor")
+}
+
+func (p *Progress) append(b []byte) []byte {
+	done := byte(0)
+	if p.Done {
+		done = 1
+	}
+	b = append(b, progressVersion, done)
+	for _, v := range []uint64{p.Row, p.Sum, p.Created, p.Updated, p.Same, p.Rejected, p.Moved} {
+		b = binary.AppendUvarint(b, v)
+	}
+	return appendTime(b, p.At)
+}
+
+func decodeProgress(value []byte) (Progress, error) {
+	r := newReader(value, progressVersion)
+	p := Progress{Done: r.byte() == 1}
+	p.Row, p.Sum = r.uvarint(), r.uvarint()
+	p.Created, p.Updated, p.Same, p.Rejected, p.Moved = r.uvarint(), r.uvarint(), r.uvarint(), r.uvarint(), r.uvarint()
+	p.At = r.time()
+	return p, r.done("import progress")
+}
