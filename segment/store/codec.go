@@ -17,6 +17,10 @@ func appendString(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
+func appendBytes(b, s []byte) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
 // appendTime stores whole seconds; the zero time is 0.
 func appendTime(b []byte, t time.Time) []byte {
 	if t.IsZero() {
@@ -100,22 +104,15 @@ func (r *reader) bytes() []byte {
 		r.fail()
 		return nil
 	}
-	b := r.rest[:n]
+	if n == 0 {
+		return nil
+	}
+	b := r.rest[:n:n]
 	r.rest = r.rest[n:]
 	return b
 }
 
 func (r *reader) string() string { return string(r.bytes()) }
-
-// count reads a number of things that take at least one byte each.
-func (r *reader) count() int {
-	n := r.uvarint()
-	if n > uint64(len(r.rest)) {
-		r.fail()
-		return 0
-	}
-	return int(n)
-}
 
 // done returns the error for what, if the value was anything but exactly read.
 func (r *reader) done(what string) error {

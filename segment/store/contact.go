@@ -7,13 +7,6 @@ import (
 	"time"
 )
 
-// Attribute is one declared attribute of a contact or an account. The value is
-// in the binary form of the rule package, which this package does not open.
-type Attribute struct {
-	Name  string // without "contact." or "account."
-	Value []byte
-}
-
 // Contact is the cold part of a contact: what imports write.
 type Contact struct {
 	Address    string // as first given, in SMTP form
@@ -22,15 +15,15 @@ type Contact struct {
 	Batch      string // the import that made the contact; "" = made by mail
 	Zone       string // IANA name of the time zone
 	Created    time.Time
-	Consent    time.Time   // zero = not known
-	Attributes []Attribute // sorted by name
+	Consent    time.Time // zero = not known
+	Attributes []byte    // a record of package rule; this package does not open it
 }
 
 // Account is a company.
 type Account struct {
 	Name       string
 	Domain     string
-	Attributes []Attribute // sorted by name
+	Attributes []byte // a record of package rule
 }
 
 // State is the hot part of a contact: what every event writes. Times are
@@ -62,18 +55,18 @@ func (c *Contact) Append(b []byte) []byte {
 	b = appendString(b, c.Zone)
 	b = appendTime(b, c.Created)
 	b = appendTime(b, c.Consent)
-	return appendAttributes(b, c.Attributes)
+	return appendBytes(b, c.Attributes)
 }
 
-// DecodeContact reads what [Contact.Append] wrote. Attribute values are parts
-// of value, not copies. Errors wrap [ErrCorrupt].
+// DecodeContact reads what [Contact.Append] wrote. Attributes are a part of
+// value, not a copy. Errors wrap [ErrCorrupt].
 func DecodeContact(value []byte) (Contact, error) {
 	r := newReader(value, contactVersion)
 	c := Contact{
 		Address: r.string(), UserID: r.string(), Account: r.uvarint(), Batch: r.string(), Zone: r.string(),
 		Created: r.time(), Consent: r.time(),
 	}
-	c.Attributes = r.attributes()
+	c.Attributes = r.bytes()
 	return c, r.done("contact")
 }
 
@@ -82,14 +75,14 @@ func (a *Account) Append(b []byte) []byte {
 	b = append(b, accountVersion)
 	b = appendString(b, a.Name)
 	b = appendString(b, a.Domain)
-	return appendAttributes(b, a.Attributes)
+	return appendBytes(b, a.Attributes)
 }
 
 // DecodeAccount reads what [Account.Append] wrote, as [DecodeContact] does.
 func DecodeAccount(value []byte) (Account, error) {
 	r := newReader(value, accountVersion)
 	a := Account{Name: r.string(), Domain: r.string()}
-	a.Attributes = r.attributes()
+	a.Attributes = r.bytes()
 	return a, r.done("account")
 }
 
@@ -121,33 +114,4 @@ func AddressSum(key string) uint32 {
 		h = (h ^ uint32(key[i])) * 16777619
 	}
 	return h
-}
-
-func appendAttributes(b []byte, list []Attribute) []byte {
-	b = binary.AppendUvarint(b, uint64(len(list)))
-	for _, a := range list {
-		b = appendString(b, a.Name)
-		b = binary.AppendUvarint(b, uint64(len(a.Value)))
-		b = append(b, a.Value...)
-	}
-	return b
-}
-
-func (r *reader) attributes() []Attribute {
-	n := r.count()
-	if n == 0 {
-		return nil
-	}
-	list := make([]Attribute, 0, n)
-	for range n {
-		list = append(list, Attribute{Name: r.string(), Value: r.bytes()})
-		if r.bad {
-			return nil
-		}
-		if i := len(list) - 1; i > 0 && list[i-1].Name >= list[i].Name {
-			r.fail()
-			return nil
-		}
-	}
-	return list
 }

@@ -62,7 +62,7 @@ func (s *Store) States(fn func(id uint64, st State) error) error {
 }
 
 // Contacts yields every contact from an id on, in the order of ids, as of the
-// moment of the call. The record's attribute values are valid until fn returns.
+// moment of the call. The record's attributes are valid until fn returns.
 func (s *Store) Contacts(from uint64, fn func(id uint64, c Contact) error) error {
 	p := []byte(prefixContact)
 	for e, err := range s.scan(keyID(prefixContact, from), after(p)) {

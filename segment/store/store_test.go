@@ -33,20 +33,8 @@ func genTime(t *rapid.T) time.Time {
 	return time.Unix(sec, 0).UTC()
 }
 
-func genAttributes(t *rapid.T) []Attribute {
-	names := rapid.MapOfN(rapid.StringMatching(`[a-z_]{1,6}`), rapid.SliceOfN(rapid.Byte(), 1, 9), 0, 5).Draw(t, "attributes")
-	var list []Attribute
-	for k, v := range names {
-		list = append(list, Attribute{k, v})
-	}
-	for i := range list {
-		for j := range i {
-			if list[i].Name < list[j].Name {
-				list[i], list[j] = list[j], list[i]
-			}
-		}
-	}
-	return list
+func genAttributes(t *rapid.T) []byte {
+	return append([]byte(nil), rapid.SliceOfN(rapid.Byte(), 0, 20).Draw(t, "attributes")...)
 }
 
 func TestRecordsRoundTrip(t *testing.T) {
@@ -237,7 +225,7 @@ func TestPrefixesDoNotOverlap(t *testing.T) {
 // FuzzDecode holds that no bytes make a decoder panic, and that what decodes is
 // written back to something that decodes to the same.
 func FuzzDecode(f *testing.F) {
-	c := Contact{Address: "a@example.com", Attributes: []Attribute{{"status", []byte{1, 2}}}, Created: time.Unix(1, 0)}
+	c := Contact{Address: "a@example.com", Attributes: []byte{1, 2}, Created: time.Unix(1, 0)}
 	f.Add(c.Append(nil))
 	a := Account{Name: "Acme", Domain: "acme.example"}
 	f.Add(a.Append(nil))
