@@ -74,12 +74,14 @@ type Event struct {
 	Segments       []string `json:"segments,omitempty"`        // all segments at admission (accepted only)
 	Tier           string   `json:"tier,omitempty"`
 	Pool           string   `json:"pool,omitempty"`
+	Plan           string   `json:"plan,omitempty"` // plan that ramps the lane itself
 	Campaign       string   `json:"campaign,omitempty"`
 	Credential     string   `json:"credential,omitempty"`
 	Metadata       string   `json:"metadata,omitempty"` // X-Segue-Metadata, JSON, echoed
 
 	Source   string `json:"source,omitempty"`
 	Provider string `json:"provider,omitempty"` // "" = other
+	Domain   string `json:"domain,omitempty"`   // recipient domain
 	Site     string `json:"site,omitempty"`
 	Host     string `json:"host,omitempty"` // MX host that answered
 
@@ -92,6 +94,8 @@ type Event struct {
 	Reason   string    `json:"reason,omitempty"`
 	Next     time.Time `json:"next,omitzero"` // deferred: next attempt; held: until
 	Size     int64     `json:"size,omitempty"`
+	Token    string    `json:"token,omitempty"` // feedback: the token as it arrived
+	Batch    string    `json:"batch,omitempty"` // import batch of the contact
 }
 
 // Cursor is a consumer's place in the log: the next event to read is

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package event
+
+import (
+	"fmt"
+
+	"github.com/seguemta/segue/mta/codec"
+)
+
+const version = 1
+
+// Append appends the binary form of e without its Sequence, which is the key
+// it is stored under.
+func (e *Event) Append(b []byte) []byte {
+	b = append(b, version)
+	b = codec.AppendTime(b, e.Time)
+	b = codec.AppendString(b, string(e.Kind))
+	b = codec.AppendUint(b, e.Message)
+	b = codec.AppendUint(b, uint64(e.Recipient))
+	b = codec.AppendUint(b, e.Contact)
+	b = codec.AppendUint(b, e.SegmentVersion)
+	b = codec.AppendInt(b, int64(e.Attempt))
+	b = codec.AppendInt(b, int64(e.Code))
+	b = codec.AppendInt(b, e.Size)
+	b = codec.AppendTime(b, e.Next)
+	for _, s := range e.texts() {
+		b = codec.AppendString(b, *s)
+	}
+	return codec.AppendStrings(b, e.Segments)
+}
+
+// Decode reads what Append wrote. An unknown version or a corrupt value is an error.
+func Decode(sequence uint64, b []byte) (Event, error) {
+	r := codec.NewReader(b)
+	if v := r.Byte(); v != version {
+		return Event{}, fmt.Errorf("event %d: unknown version %d", sequence, v)
+	}
+	e := Event{Sequence: sequence}
+	e.Time = r.Time()
+	e.Kind = Kind(r.String())
+	e.Message = r.Uint()
+	e.Recipient = uint32(r.Uint()) //nolint:gosec // written from a uint32
+	e.Contact = r.Uint()
+	e.SegmentVersion = r.Uint()
+	e.Attempt = int(r.Int())
+	e.Code = int(r.Int())
+	e.Size = r.Int()
+	e.Next = r.Time()
+	for _, s := range e.texts() {
+		*s = r.String()
+	}
+	e.Segments = r.Strings()
+	if err := r.Err(); err != nil {
+		return Event{}, fmt.Errorf("event %d: %w", sequence, err)
+	}
+	return e, nil
+}
+
+// texts lists the text fields in stored order: append only at its end.
+func (e *Event) texts() [22]*string {
+	return [22]*string{
+		&e.Address, &e.Sender, &e.Stream, &e.Segment, &e.Tier, &e.Pool, &e.Campaign, &e.Credential,
+		&e.Metadata, &e.Source, &e.Provider, &e.Site, &e.Host, &e.Enhanced, &e.Reply, &e.Class,
+		&e.Verdict, &e.Reason, &e.Domain, &e.Plan, &e.Token, &e.Batch,
+	}
+}

@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package store
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/seguemta/segue/mta/codec"
+	"github.com/seguemta/segue/mta/rfc5321"
+)
+
+// ID names one recipient of one message.
+type ID struct {
+	Message   uint64
+	Recipient uint32
+}
+
+// String is the form that operators see and type: the message id in base 36,
+// a dot, the recipient's index.
+func (id ID) String() string {
+	return FormatMessage(id.Message) + "." + strconv.FormatUint(uint64(id.Recipient), 10)
+}
+
+// FormatMessage is a message id as replies, logs and operators write it.
+func FormatMessage(mid uint64) string { return strings.ToUpper(strconv.FormatUint(mid, 36)) }
+
+// ParseID reads "2N9C.0", or "2N9C" for recipient 0.
+func ParseID(s string) (ID, error) {
+	message, rcpt, both := strings.Cut(s, ".")
+	mid, err := strconv.ParseUint(strings.ToLower(message), 36, 64)
+	if err != nil || mid == 0 {
+		return ID{}, fmt.Errorf("%q is not a message id: it looks like 2N9C or 2N9C.0", s)
+	}
+	id := ID{Message: mid}
+	if both {
+		n, err := strconv.ParseUint(rcpt, 10, 32)
+		if err != nil {
+			return ID{}, fmt.Errorf("%q is not a recipient of a message: it looks like 2N9C.0", s)
+		}
+		id.Recipient = uint32(n)
+	}
+	return id, nil
+}
+
+// ClassID is the number of an interned class; numbers start at 1.
+type ClassID uint32
+
+// Class is the lane of a recipient as the store keeps it: five names. What they
+// mean (rank, weight, budgets) is configuration and is not stored.
+type Class struct {
+	Stream, Segment, Tier, Pool, Plan string
+}
+
+// Message is what the recipients of a message share.
+type Message struct {
+	Received   time.Time
+	Sender     rfc5321.Address // envelope sender as submitted
+	Recipients uint32          // at acceptance
+	Remaining  uint32          // not yet concluded
+	Size       int64           // bytes of the body (header and text) as stored
+	HeaderSize int64           // bytes of the header block at its front, with the empty line
+	Stream     string
+	Campaign   string
+	Credential string
+	Metadata   string // JSON
+	Domain     string // domain that signs
+	EightBit   bool
+	UTF8       bool
+	BodyHash   []byte // SHA-256 of the relaxed body (RFC 6376 section 3.4.4), for every signature
+}
+
+// Recipient is one recipient that is not concluded. It has exactly one owner: the
+// schedule, a hold, or (in memory only) a connection.
+type Recipient struct {
+	Generation uint64 // raised by every transition; who acts names the one it saw
+	Sequence   uint64 // of the event that goes with the last transition: above Durable it is not yet on disk
+	Address    rfc5321.Address
+	Contact    uint64 // 0 = not known at admission
+	Class      ClassID
+	Due        time.Time
+	Hold       string // parked under this name; "" = scheduled
+	Queued     time.Time
+	Expires    time.Time
+	Attempts   int
+	Version    uint64 // of the segment that decided the lane
+
+	Pin       string // source to keep until PinUntil
+	PinUntil  time.Time
+	Charged   string // source charged on ChargeDay
+	ChargeDay int32
+
+	Signature []byte // headers made at the first attempt (reference, DKIM), kept for retries; nil before a deferral
+	Code      int    // last reply
+	Reply     string
+}
+
+// Sent is what late feedback about a delivered recipient needs.
+type Sent struct {
+	Time           time.Time
+	Contact        uint64
+	Address        string
+	Stream         string
+	Segment        string
+	SegmentVersion uint64
+	Tier           string
+	Pool           string
+	Campaign       string
+	Source         string
+	Provider       string
+	Domain         string
+}
+
+// Counter is a budget's durable count for one day, in recipients.
+type Counter struct {
+	Leased  int
+	Used    int
+	UsedNew int // of Used, tier "new"
+	Allowed int // at the last lease, for the record of a day that ended
+	Hours   [24]int
+}
+
+const (
+	messageVersion = 1
+	rcptVersion    = 1
+	sentVersion    = 1
+	counterVersion = 1
+	classVersion   = 1
+)
+
+func (m *Message) append(b []byte) []byte {
+	b = append(b, messageVersion)
+	b = codec.AppendTime(b, m.Received)
+	b = codec.AppendString(b, m.Sender.Local)
+	b = codec.AppendString(b, m.Sender.Domain)
+	b = codec.AppendUint(b, uint64(m.Recipients))
+	b = codec.AppendUint(b, uint64(m.Remaining))
+	b = codec.AppendInt(b, m.Size)
+	b = codec.AppendInt(b, m.HeaderSize)
+	for _, s := range []string{m.Stream, m.Campaign, m.Credential, m.Metadata, m.Domain} {
+		b = codec.AppendString(b, s)
+	}
+	b = codec.AppendBool(b, m.EightBit)
+	b = codec.AppendBool(b, m.UTF8)
+	return codec.AppendBytes(b, m.BodyHash)
+}
+
+func decodeMessage(v []byte) (Message, error) {
+	r, err := open("message header", v, messageVersion)
+	if err != nil {
+		return Message{}, err
+	}
+	m := Message{Received: r.Time()}
+	m.Sender = rfc5321.Address{Local: r.String(), Domain: r.String()}
+	m.Recipients, m.Remaining = uint32(r.Uint()), uint32(r.Uint()) //nolint:gosec // written from uint32
+	m.Size, m.HeaderSize = r.Int(), r.Int()
+	for _, s := range []*string{&m.Stream, &m.Campaign, &m.Credential, &m.Metadata, &m.Domain} {
+		*s = r.String()
+	}
+	m.EightBit, m.UTF8 = r.Bool(), r.Bool()
+	m.BodyHash = append([]byte(nil), r.Bytes()...)
+	return m, closed("message header", r)
+}
+
+func (rc *Recipient) append(b []byte) []byte {
+	b = append(b, rcptVersion)
+	b = codec.AppendUint(b, rc.Generation)
+	b = codec.AppendUint(b, rc.Sequence)
+	b = codec.AppendString(b, rc.Address.Local)
+	b = codec.AppendString(b, rc.Address.Domain)
+	b = codec.AppendUint(b, rc.Contact)
+	b = codec.AppendUint(b, uint64(rc.Class))
+	for _, t := range []time.Time{rc.Due, rc.Queued, rc.Expires, rc.PinUntil} {
+		b = codec.AppendTime(b, t)
+	}
+	b = codec.AppendString(b, rc.Hold)
+	b = codec.AppendInt(b, int64(rc.Attempts))
+	b = codec.AppendUint(b, rc.Version)
+	b = codec.AppendString(b, rc.Pin)
+	b = codec.AppendString(b, rc.Charged)
+	b = codec.AppendInt(b, int64(rc.ChargeDay))
+	b = codec.AppendBytes(b, rc.Signature)
+	b = codec.AppendInt(b, int64(rc.Code))
+	return codec.AppendString(b, rc.Reply)
+}
+
+func decodeRecipient(v []byte) (Recipient, error) {
+	r, err := open("recipient", v, rcptVersion)
+	if err != nil {
+		return Recipient{}, err
+	}
+	rc := Recipient{Generation: r.Uint(), Sequence: r.Uint()}
+	rc.Address = rfc5321.Address{Local: r.String(), Domain: r.String()}
+	rc.Contact = r.Uint()
+	rc.Class = ClassID(r.Uint()) //nolint:gosec // written from uint32
+	for _, t := range []*time.Time{&rc.Due, &rc.Queued, &rc.Expires, &rc.PinUntil} {
+		*t = r.Time()
+	}
+	rc.Hold = r.String()
+	rc.Attempts = int(r.Int())
+	rc.Version = r.Uint()
+	rc.Pin = r.String()
+	rc.Charged = r.String()
+	rc.ChargeDay = int32(r.Int()) //nolint:gosec // written from int32
+	if sig := r.Bytes(); len(sig) > 0 {
+		rc.Signature = append([]byte(nil), sig...)
+	}
+	rc.Code = int(r.Int())
+	rc.Reply = r.String()
+	return rc, closed("recipient", r)
+}
+
+func (s *Sent) append(b []byte) []byte {
+	b = append(b, sentVersion)
+	b = codec.AppendTime(b, s.Time)
+	b = codec.AppendUint(b, s.Contact)
+	b = codec.AppendUint(b, s.SegmentVersion)
+	for _, t := range s.texts() {
+		b = codec.AppendString(b, *t)
+	}
+	return b
+}
+
+func (s *Sent) texts() [9]*string {
+	return [9]*string{&s.Address, &s.Stream, &s.Segment, &s.Tier, &s.Pool, &s.Campaign, &s.Source, &s.Provider, &s.Domain}
+}
+
+func decodeSent(v []byte) (Sent, error) {
+	r, err := open("sent record", v, sentVersion)
+	if err != nil {
+		return Sent{}, err
+	}
+	s := Sent{Time: r.Time(), Contact: r.Uint(), SegmentVersion: r.Uint()}
+	for _, t := range s.texts() {
+		*t = r.String()
+	}
+	return s, closed("sent record", r)
+}
+
+func (c *Counter) append(b []byte) []byte {
+	b = append(b, counterVersion)
+	for _, n := range []int{c.Leased, c.Used, c.UsedNew, c.Allowed} {
+		b = codec.AppendInt(b, int64(n))
+	}
+	for _, n := range c.Hours {
+		b = codec.AppendInt(b, int64(n))
+	}
+	return b
+}
+
+func decodeCounter(v []byte) (Counter, error) {
+	r, err := open("budget counter", v, counterVersion)
+	if err != nil {
+		return Counter{}, err
+	}
+	var c Counter
+	for _, n := range []*int{&c.Leased, &c.Used, &c.UsedNew, &c.Allowed} {
+		*n = int(r.Int())
+	}
+	for i := range c.Hours {
+		c.Hours[i] = int(r.Int())
+	}
+	return c, closed("budget counter", r)
+}
+
+func (c *Class) append(b []byte) []byte {
+	b = append(b, classVersion)
+	for _, s := range []string{c.Stream, c.Segment, c.Tier, c.Pool, c.Plan} {
+		b = codec.AppendString(b, s)
+	}
+	return b
+}
+
+func decodeClass(v []byte) (Class, error) {
+	r, err := open("class", v, classVersion)
+	if err != nil {
+		return Class{}, err
+	}
+	c := Class{Stream: r.String(), Segment: r.String(), Tier: r.String(), Pool: r.String(), Plan: r.String()}
+	return c, closed("class", r)
+}
+
+func open(what string, v []byte, version byte) (*codec.Reader, error) {
+	r := codec.NewReader(v)
+	if have := r.Byte(); have != version {
+		return nil, fmt.Errorf("reading %s: version %d is not known to this segue (it writes %d)", what, have, version)
+	}
+	return r, nil
+}
+
+func closed(what string, r *codec.Reader) error {
+	if err := r.Err(); err != nil {
+		return fmt.Errorf("reading %s: %w", what, err)
+	}
+	return nil
+}
