@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -108,7 +109,7 @@ func (c *Conn) watchedBody(w *stuffer, parts [][]byte) (rfc5321.Reply, Phase, *E
 	type answer struct {
 		reply rfc5321.Reply
 		err   error
-		early bool // came before the last write began
+		early bool // came before the write that ends with the dot began
 	}
 	done := make(chan answer, 1)
 	_ = c.rw.SetReadDeadline(time.Time{})
@@ -125,6 +126,9 @@ func (c *Conn) watchedBody(w *stuffer, parts [][]byte) (rfc5321.Reply, Phase, *E
 	if werr != nil {
 		phase, wait = PhaseBody, grace
 	}
+	if errors.Is(werr, os.ErrDeadlineExceeded) {
+		wait = 0 // what it had to say, it has had minutes for
+	}
 	_ = c.rw.SetReadDeadline(time.Now().Add(wait))
 	got := <-done
 	switch {
@@ -135,9 +139,13 @@ func (c *Conn) watchedBody(w *stuffer, parts [][]byte) (rfc5321.Reply, Phase, *E
 		}
 		e.Sent = werr == nil
 		return rfc5321.Reply{}, phase, e
-	case werr != nil || got.early || got.reply.Code == 421:
-		// After an early answer nobody knows which reply would answer what.
+	case got.reply.Code == 421 || (positive(got.reply) && werr != nil):
 		return got.reply, phase, c.failReply(phase, got.reply)
+	case werr != nil || got.early || !positive(got.reply):
+		// A refusal may have been said before the dot, with another answer to
+		// come. The outcome is clear, but the connection is not used again.
+		c.failReply(phase, got.reply)
+		return got.reply, phase, nil
 	default:
 		return got.reply, phase, nil
 	}

@@ -58,8 +58,8 @@ type Error struct {
 	// dial again with TLSNone (RFC 7435 section 3: some is better than none).
 	TLSFailed bool
 	// Stale: the connection had been used before and broke before any reply to
-	// this transaction: the server had most likely closed it while idle. Nothing
-	// was attempted; dial again.
+	// this transaction: the server had most likely closed it while idle (its 421
+	// may be in Reply). Nothing was attempted; dial again.
 	Stale bool
 
 	Err error // the cause; nil where Reply says it all

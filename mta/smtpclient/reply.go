@@ -56,6 +56,9 @@ func readReply(br *bufio.Reader, scratch *[]byte, each func(line, text []byte)) 
 			return rfc5321.Reply{}, fmt.Errorf("%w: %q", ErrReply, line[:min(len(line), 80)])
 		}
 		each(line, text)
+		if code != r.Code {
+			r.Enhanced = rfc5321.EnhancedCode{}
+		}
 		r.Code = code
 		joined = appendLine(joined, text, &r.Enhanced)
 		if !more {

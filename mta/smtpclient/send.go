@@ -147,33 +147,50 @@ func (x *exchange) command(s step, line string) *Error {
 // the connection broke count: they are what the server had to say.
 func (x *exchange) settle() *Error {
 	werr := x.c.flush()
-	for _, s := range x.pending {
+	for i, s := range x.pending {
 		timeout := x.c.timeout(s.phase)
 		if werr != nil {
 			timeout = min(timeout, grace)
 		}
 		r, err := x.c.await(s.phase, timeout, nil)
-		if err != nil {
-			err.Stale = x.reused && x.replies == 0 && !err.Timeout() && !errors.Is(err.Err, ErrReply)
-			if werr != nil && r.Code == 0 {
-				err.Err = werr
-			}
-		}
-		if r.Code != 0 {
+		if err == nil {
 			x.replies++
-			if bad := x.take(s, r); err == nil && bad != nil {
-				err = bad
+			if err = x.take(s, r); err != nil {
+				return err
 			}
+			continue
 		}
-		if err != nil {
-			return err
+		if werr != nil && r.Code == 0 {
+			err.Err = werr
 		}
+		return x.broke(err, x.pending[:i+1], r)
 	}
 	x.pending = x.pending[:0]
 	if werr != nil {
 		return x.c.fail(PhaseData, werr)
 	}
 	return nil
+}
+
+// broke settles what a broken connection leaves behind; seen are the commands
+// of the flight up to the one where it broke.
+func (x *exchange) broke(err *Error, seen []step, r rfc5321.Reply) *Error {
+	switch {
+	case x.reused && x.replies == 0 && !err.Timeout() && !errors.Is(err.Err, ErrReply):
+		err.Stale = true
+	case r.Code != 0:
+		_ = x.take(seen[len(seen)-1], r) // the reply is in err already
+	case err.Timeout() && len(seen) > 1:
+		// A reply is missing, and nobody knows which: those that came may have
+		// answered the command before. A recipient is better tried twice than
+		// bounced for the answer to another.
+		for _, s := range seen {
+			if s.phase == PhaseRcpt && x.res.Recipients[s.rcpt].Phase == PhaseRcpt {
+				x.res.Recipients[s.rcpt] = Outcome{}
+			}
+		}
+	}
+	return err
 }
 
 // take notes one reply and says whether it can follow its command.

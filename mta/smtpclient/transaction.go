@@ -57,7 +57,8 @@ type Result struct {
 	// nothing was spent. It is set also where Err.Stale says that most likely
 	// nobody read it.
 	MailSent bool
-	// Reusable: the connection is ready for another transaction.
+	// Reusable: the connection is ready for another transaction. It can be false
+	// without an Err, when every recipient was answered: then Close and dial again.
 	Reusable bool
 }
 

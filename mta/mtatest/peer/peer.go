@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package peer finds the programs of others that tests run against: Postfix,
+// swaks, Prometheus, a Python or Node.js module.
+//
+// A test that needs one begins with [Command], [Python] or [Node]. Where the
+// program is missing the test is skipped and the skip names the package to
+// install; with CI=true in the environment it fails instead, so that a run
+// cannot be green because it tested nothing. `make deps` installs everything.
+// The package starts no process and is imported by tests only.
+package peer
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// python is Debian's interpreter: the one that Debian's python3-* packages
+// extend, whatever else is first on the path.
+const python = "/usr/bin/python3"
+
+// nodePrefix is where `make deps` puts npm packages, from the top of the
+// repository.
+const nodePrefix = ".cache/node"
+
+// Command returns the path of a program, which the Debian package named pkg
+// installs. Directories for daemons are searched as well.
+func Command(t testing.TB, name, pkg string) string {
+	t.Helper()
+	if path, err := exec.LookPath(name); err == nil {
+		return path
+	}
+	for _, dir := range []string{"/usr/sbin", "/sbin"} {
+		if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
+			return path
+		}
+	}
+	return missing(t, name, "apt-get install "+pkg)
+}
+
+// Python returns the path of the Python interpreter that can import module,
+// which the Debian package named pkg installs.
+func Python(t testing.TB, module, pkg string) string {
+	t.Helper()
+	// #nosec G204 -- the module is a constant of the calling test.
+	if err := exec.CommandContext(t.Context(), python, "-c", "import "+module).Run(); err != nil {
+		return missing(t, "the Python module "+module, "apt-get install "+pkg)
+	}
+	return python
+}
+
+// Node returns the path of Node.js and the folder, for NODE_PATH, in which it
+// finds the npm package named module.
+func Node(t testing.TB, module string) (node, modules string) {
+	t.Helper()
+	node = Command(t, "node", "nodejs")
+	modules = filepath.Join(top(t), nodePrefix, "node_modules")
+	if _, err := os.Stat(filepath.Join(modules, module, "package.json")); err != nil {
+		missing(t, "the npm package "+module, "npm install --prefix "+nodePrefix+" "+module)
+	}
+	return node, modules
+}
+
+// missing skips the test, or fails it in CI.
+func missing(t testing.TB, what, remedy string) string {
+	t.Helper()
+	const text = "%s is not installed: run make deps, or %s"
+	if os.Getenv("CI") == "true" {
+		t.Fatalf(text, what, remedy)
+	}
+	t.Skipf(text, what, remedy)
+	return ""
+}
+
+// top returns the folder above the working directory that holds go.mod.
+func top(t testing.TB) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatalf("finding the top of the repository: %v", err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+		up := filepath.Dir(dir)
+		if up == dir {
+			t.Fatal("finding the top of the repository: no go.mod above the working directory")
+		}
+		dir = up
+	}
+}
