@@ -25,8 +25,8 @@ type group struct {
 
 // Commit runs op and returns when its writes are on disk (nil), or when it was
 // refused: by itself, because the store is closed or failed, or because ctx
-// ended before it ran. It may still run after ctx ended; the caller then does not
-// know, and must treat the outcome as unknown.
+// ended before it ran. It may still run after ctx ended: the caller then does not
+// know the outcome, and must not read what op assigns.
 func (s *Store) Commit(ctx context.Context, op Op) error {
 	done := make(chan error, 1)
 	s.Submit(op, func(err error) { done <- err })
@@ -52,13 +52,13 @@ func (s *Store) Submit(op Op, done func(error)) {
 // batch, and returns the message's id. The parts need no sync of their own: the
 // log is written in order, so the sync of the header's commit covers them. A body
 // whose header never comes is removed at the next open.
-func (s *Store) WriteBody(ctx context.Context, body []byte) (mid uint64, err error) {
-	err = s.Commit(ctx, func(tx *Tx) error {
+func (s *Store) WriteBody(ctx context.Context, body []byte) (uint64, error) {
+	var mid uint64
+	if err := s.Commit(ctx, func(tx *Tx) error {
 		mid = tx.NewMessage()
 		tx.set(key64(prefixOrphan, mid), nil)
 		return nil
-	})
-	if err != nil {
+	}); err != nil {
 		return 0, fmt.Errorf("reserving a message id: %w", err)
 	}
 	for part := uint32(0); len(body) > 0; part++ {
