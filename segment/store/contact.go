@@ -107,11 +107,12 @@ func DecodeState(value []byte) (State, error) {
 
 // AddressSum is a short sum of an address key (FNV-1a, 32 bits). The state of a
 // contact holds it, so that a contact id that came from another store is noticed
-// in memory and cannot blame a stranger.
+// in memory and cannot blame a stranger. It is never 0: a state with a sum of 0
+// is no contact's.
 func AddressSum(key string) uint32 {
 	h := uint32(2166136261)
 	for i := range len(key) {
 		h = (h ^ uint32(key[i])) * 16777619
 	}
-	return h
+	return max(h, 1)
 }

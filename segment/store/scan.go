@@ -278,7 +278,7 @@ func (b *Batch) Accounts(next uint64) { b.setID(key(prefixMeta, metaAccounts), n
 // Commit writes the batch and waits until it is on disk. After an error none
 // of it is.
 func (b *Batch) Commit() error {
-	defer b.b.Close()
+	defer b.Close()
 	if b.err != nil {
 		return b.err
 	}
@@ -288,5 +288,11 @@ func (b *Batch) Commit() error {
 	return nil
 }
 
-// Close gives a batch up that will not be committed.
-func (b *Batch) Close() error { return b.b.Close() }
+// Close gives up a batch that will not be committed; after Commit it does
+// nothing. (Pebble pools batches: closing one twice would close a stranger's.)
+func (b *Batch) Close() {
+	if b.b != nil {
+		b.err = errors.Join(b.err, b.b.Close())
+		b.b = nil
+	}
+}

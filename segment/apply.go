@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package segment
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/seguemta/segue/mta/event"
+	"github.com/seguemta/segue/mta/rfc5321"
+	"github.com/seguemta/segue/segment/store"
+)
+
+// applyBatch is the most events of one commit: enough to share a sync between
+// thousands, few enough to keep the writer free for others.
+const applyBatch = 4096
+
+// Apply folds events of the queue's log into the contacts, each exactly once:
+// the cursor moves in the same synced batch as the effects, and events at or
+// below it are skipped, so a log may be replayed from anywhere. A new epoch (the
+// queue's store was recreated) starts the count anew. Events must be in order;
+// otherwise nothing of the call beyond the fault is applied and the error wraps
+// [ErrOrder].
+//
+// accepted makes a contact of a recipient nobody knew. delivered counts. A
+// bounce with verdict "suppress" suppresses the address altogether, one with
+// verdict "count" is counted. A complaint suppresses marketing and the stream it
+// is about, an unsubscription its stream. engaged counts as an answer to
+// everything sent before. suppress_added and suppress_lifted are records of what
+// [DB.Suppress] and [DB.Lift] already did, and change nothing here.
+//
+// Time is that of the event, so that a replay gives the same state.
+func (d *DB) Apply(ctx context.Context, epoch uint64, events []event.Event) error {
+	d.write.Lock()
+	defer d.write.Unlock()
+	if d.write.closed {
+		return errClosed
+	}
+	from := d.Cursor()
+	if from.Epoch != epoch {
+		from = event.Cursor{Epoch: epoch}
+	}
+	for len(events) > 0 && events[0].Sequence <= from.Sequence {
+		events = events[1:]
+	}
+	for len(events) > 0 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n := min(len(events), applyBatch)
+		next, err := d.applySome(from, events[:n])
+		if err != nil {
+			return err
+		}
+		from, events = next, events[n:]
+	}
+	return nil
+}
+
+// applySome applies events that all lie behind the cursor, in one commit.
+func (d *DB) applySome(from event.Cursor, events []event.Event) (event.Cursor, error) {
+	t := d.begin()
+	defer t.close()
+	for i := range events {
+		e := &events[i]
+		if e.Sequence <= from.Sequence {
+			return from, fmt.Errorf("%w: %d after %d", ErrOrder, e.Sequence, from.Sequence)
+		}
+		if err := t.apply(e); err != nil {
+			return from, fmt.Errorf("applying event %d: %w", e.Sequence, err)
+		}
+		from.Sequence = e.Sequence
+	}
+	last := events[len(events)-1].Time
+	t.b.Cursor(consumer, store.Cursor{Epoch: from.Epoch, Sequence: from.Sequence, Time: last})
+	if err := t.commit(); err != nil {
+		return from, err
+	}
+	d.metrics.events.Add(float64(len(events)))
+	d.place.Lock()
+	d.place.cursor = from
+	if last.After(d.place.caughtUp) {
+		d.place.caughtUp = last
+	}
+	d.place.Unlock()
+	return from, nil
+}
+
+// concerns reports whether an event can change a contact at all.
+func concerns(e *event.Event) bool {
+	switch e.Kind {
+	case event.Accepted, event.Delivered, event.Complained, event.Unsubscribed, event.Engaged:
+		return true
+	case event.Bounced, event.DSN:
+		return e.Verdict == verdictSuppress || e.Verdict == verdictCount
+	default:
+		return false
+	}
+}
+
+// Verdicts that change a contact.
+const (
+	verdictSuppress = "suppress"
+	verdictCount    = "count"
+)
+
+// apply folds one event.
+func (t *tx) apply(e *event.Event) error {
+	if !concerns(e) {
+		return nil
+	}
+	addr, err := rfc5321.ParseAddress(e.Address)
+	if err != nil {
+		t.d.metrics.strange.Inc()
+		t.d.log.Warn("event has no usable address", slog.Uint64("sequence", e.Sequence), slog.String("kind", string(e.Kind)))
+		return nil
+	}
+	k := addr.Key()
+	id, err := t.find(e.Contact, k)
+	if err != nil {
+		return err
+	}
+	switch e.Kind {
+	case event.Accepted, event.Delivered, event.Engaged:
+		if id == 0 {
+			if id, err = t.create(addr, store.Contact{Created: e.Time}); err != nil {
+				return err
+			}
+		}
+	}
+	if id != 0 && e.Kind != event.Accepted && e.Kind != event.Unsubscribed {
+		t.count(id, k, e)
+	}
+	t.feedback(id, k, e)
+	return nil
+}
+
+// count folds an event into a contact's state and notes a change of tier.
+func (t *tx) count(id uint64, addressKey string, e *event.Event) {
+	st := t.state(id)
+	before := t.d.tiers.Of(history(st), e.Time)
+	fold(st, e)
+	if after := t.d.tiers.Of(history(st), e.Time); after != before {
+		t.flip(store.Flip{
+			Time: e.Time, Contact: id, Address: addressKey, Kind: FlipTier,
+			From: before.String(), To: after.String(), Cause: string(e.Kind),
+		})
+	}
+}
+
+// fold is the pure effect of one event on one state.
+func fold(st *store.State, e *event.Event) {
+	at := seconds(e.Time)
+	switch e.Kind {
+	case event.Delivered:
+		st.Sends++
+		if at > st.LastEngaged || st.LastEngaged == 0 {
+			st.Since++
+		}
+		if st.FirstSent == 0 || at < st.FirstSent {
+			st.FirstSent = at
+		}
+		st.LastSent = max(st.LastSent, at)
+	case event.Bounced, event.DSN:
+		if e.Verdict == verdictCount {
+			st.SoftBounces++
+		}
+	case event.Complained:
+		st.Complaints++
+	case event.Engaged:
+		if at >= st.LastEngaged {
+			st.LastEngaged = at
+			st.Since = 0
+			st.SoftBounces = 0
+		}
+	}
+}
+
+// feedback adds the suppressions that an event calls for.
+func (t *tx) feedback(id uint64, addressKey string, e *event.Event) {
+	var scopes []string
+	var reason string
+	switch e.Kind {
+	case event.Bounced, event.DSN:
+		if e.Verdict != verdictSuppress {
+			return
+		}
+		scopes, reason = []string{ScopeAll}, ReasonHardBounce
+	case event.Complained:
+		scopes, reason = []string{StreamScope(marketing)}, ReasonComplaint
+		if e.Stream != "" && e.Stream != marketing {
+			scopes = append(scopes, StreamScope(e.Stream))
+		}
+	case event.Unsubscribed:
+		stream := e.Stream
+		if stream == "" {
+			stream = marketing
+		}
+		scopes, reason = []string{StreamScope(stream)}, ReasonUnsubscribe
+	default:
+		return
+	}
+	h := store.HashAddress(t.d.secret, addressKey)
+	for _, s := range scopes {
+		t.addSuppression(store.Suppression{
+			Hash: h, Scope: s, Address: addressKey, Reason: reason,
+			Source: SourceEvent, Evidence: evidence(e), Created: e.Time,
+		}, id, e.Time)
+	}
+}
+
+// evidence is what a person later reads to understand a suppression.
+func evidence(e *event.Event) string {
+	text := fmt.Sprintf("%s, message %d", e.Kind, e.Message)
+	if e.Code != 0 {
+		text += fmt.Sprintf(": %d %s", e.Code, e.Enhanced)
+	} else if e.Enhanced != "" {
+		text += ": " + e.Enhanced
+	}
+	if e.Reply != "" {
+		text += " " + e.Reply
+	}
+	if len(text) > maxEvidence {
+		text = text[:maxEvidence]
+	}
+	return text
+}
+
+// maxEvidence bounds what a stranger's server can make us store, in bytes.
+const maxEvidence = 512
+
+// Cursor is the place of this database in the queue's event log.
+func (d *DB) Cursor() event.Cursor {
+	d.place.Lock()
+	defer d.place.Unlock()
+	return d.place.cursor
+}
+
+// Lag is for how long contacts have been behind a log whose last durable event
+// is head: 0 when nothing is missing, else the time since they were last known
+// to have everything. Ask it often: asking is how it learns that nothing is
+// missing. Marketing waits while it is above 30 s.
+func (d *DB) Lag(head event.Cursor, now time.Time) time.Duration {
+	d.place.Lock()
+	defer d.place.Unlock()
+	c := d.place.cursor
+	behind := head.Sequence > c.Sequence || head.Epoch != c.Epoch && head.Sequence > 0
+	if !behind {
+		d.place.caughtUp = now
+		return 0
+	}
+	return max(now.Sub(d.place.caughtUp), 0)
+}

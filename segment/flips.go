@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package segment
+
+import "github.com/seguemta/segue/segment/store"
+
+// Kinds of a [Flip].
+const (
+	FlipSuppressed = "suppressed" // a suppression was added; Scope
+	FlipLifted     = "lifted"     // a suppression was removed; Scope
+	FlipTier       = "tier"       // an event changed the tier; From, To
+)
+
+// Flip is one change of a contact that mail already queued must know about. It
+// was committed together with the change. Demotion by time alone makes no flip:
+// it is seen by [DB.Check].
+type Flip = store.Flip
+
+// ReadFlips returns up to limit flips with a sequence above after, oldest first.
+// A consumer keeps the last sequence it handled, with [DB.Epoch], in its own
+// store, reads the current state again with [DB.Check] when it handles a flip,
+// and so may handle one twice.
+func (d *DB) ReadFlips(after uint64, limit int) ([]Flip, error) {
+	return d.store.Flips(after, limit)
+}
+
+// Flips delivers a token when there may be new flips; one consumer may wait for
+// it. A token can be early or stand for many flips: read until nothing comes.
+func (d *DB) Flips() <-chan struct{} { return d.flipped }
+
+// LastFlip is the sequence of the newest flip ever written, 0 if there is none.
+func (d *DB) LastFlip() uint64 {
+	d.write.Lock()
+	defer d.write.Unlock()
+	return d.write.flips
+}
+
+// TruncateFlips removes flips up to and including a sequence. Call it with the
+// lowest cursor of all consumers, once that cursor is durable.
+func (d *DB) TruncateFlips(through uint64) error {
+	d.write.Lock()
+	defer d.write.Unlock()
+	if d.write.closed {
+		return errClosed
+	}
+	return d.store.TruncateFlips(min(through, d.write.flips))
+}

@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package segment
+
+import (
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/seguemta/segue/segment/store"
+	"github.com/seguemta/segue/segment/tier"
+)
+
+// memory is what a check before delivery reads: the state of every contact by
+// id and the suppressions by hash. It shows what is committed, nothing else.
+type memory struct {
+	mu     sync.RWMutex
+	chunks []*[chunkSize]store.State // by id / chunkSize; nil where no contact is
+	count  int
+
+	// Nearly every address has one suppression: the first lives in first, others
+	// in more. Keys are half a hash: 128 keyed bits do not collide.
+	first map[shortHash]mark
+	more  map[shortHash][]mark
+	marks int
+
+	names   []string // texts of marks by number
+	numbers map[string]uint32
+	scopes  map[scope]uint32
+	list    []scope // by number
+}
+
+const chunkSize = 4096
+
+type shortHash [16]byte
+
+// mark is a suppression in memory.
+type mark struct {
+	scope   uint32 // index into list
+	reason  uint32 // index into names
+	expires uint32 // seconds since 1970, 0 = never
+}
+
+// scope is a suppression scope taken apart, so that looking one up needs no
+// concatenation.
+type scope struct {
+	kind scopeKind
+	name string
+}
+
+type scopeKind uint8
+
+const (
+	scopeAll scopeKind = iota
+	scopeStream
+	scopeDomain
+)
+
+func splitScope(s string) (scope, bool) {
+	if s == ScopeAll {
+		return scope{}, true
+	}
+	if name, ok := strings.CutPrefix(s, streamPrefix); ok && name != "" {
+		return scope{scopeStream, name}, true
+	}
+	if name, ok := strings.CutPrefix(s, domainPrefix); ok && name != "" {
+		return scope{scopeDomain, name}, true
+	}
+	return scope{}, false
+}
+
+func (s scope) String() string {
+	switch s.kind {
+	case scopeStream:
+		return streamPrefix + s.name
+	case scopeDomain:
+		return domainPrefix + s.name
+	default:
+		return ScopeAll
+	}
+}
+
+func (m *memory) init() {
+	m.first = map[shortHash]mark{}
+	m.more = map[shortHash][]mark{}
+	m.numbers = map[string]uint32{}
+	m.scopes = map[scope]uint32{}
+}
+
+// set stores a contact's state. The caller holds mu, or is alone.
+func (m *memory) set(id uint64, st store.State) {
+	n := int(id / chunkSize)
+	for len(m.chunks) <= n {
+		m.chunks = append(m.chunks, nil)
+	}
+	if m.chunks[n] == nil {
+		m.chunks[n] = new([chunkSize]store.State)
+	}
+	at := &m.chunks[n][id%chunkSize]
+	if at.Address == 0 {
+		m.count++
+	}
+	*at = st
+}
+
+// state returns a contact's state; false where no contact has the id.
+func (m *memory) state(id uint64) (store.State, bool) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	n := id / chunkSize
+	if n >= uint64(len(m.chunks)) || m.chunks[n] == nil {
+		return store.State{}, false
+	}
+	st := m.chunks[n][id%chunkSize]
+	return st, st.Address != 0
+}
+
+func (m *memory) contacts() int {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.count
+}
+
+func (m *memory) suppressions() int {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.marks
+}
+
+// suppress adds a suppression or replaces the one of the same scope. The caller
+// holds mu, or is alone. A scope that cannot be read counts as "all": a
+// suppression that a newer Segue wrote must not be lost on this one.
+func (m *memory) suppress(x *store.Suppression) {
+	s, _ := splitScope(x.Scope)
+	number, ok := m.scopes[s]
+	if !ok {
+		number = uint32(len(m.list))
+		m.list = append(m.list, s)
+		m.scopes[s] = number
+	}
+	reason, ok := m.numbers[x.Reason]
+	if !ok {
+		reason = uint32(len(m.names))
+		m.names = append(m.names, x.Reason)
+		m.numbers[x.Reason] = reason
+	}
+	k := shortHash(x.Hash[:16])
+	add := mark{scope: number, reason: reason, expires: seconds(x.Expires)}
+	have, ok := m.first[k]
+	if !ok || have.scope == number {
+		m.first[k] = add
+		if !ok {
+			m.marks++
+		}
+		return
+	}
+	for i := range m.more[k] {
+		if m.more[k][i].scope == number {
+			m.more[k][i] = add
+			return
+		}
+	}
+	m.more[k] = append(m.more[k], add)
+	m.marks++
+}
+
+// lift removes the suppression of one scope. The caller holds mu.
+func (m *memory) lift(h store.Hash, of string) {
+	s, ok := splitScope(of)
+	number, known := m.scopes[s]
+	if !ok || !known {
+		return
+	}
+	k := shortHash(h[:16])
+	rest := append([]mark{m.first[k]}, m.more[k]...)
+	if _, ok := m.first[k]; !ok {
+		return
+	}
+	kept := rest[:0]
+	for _, x := range rest {
+		if x.scope != number {
+			kept = append(kept, x)
+		}
+	}
+	m.marks -= len(rest) - len(kept)
+	delete(m.first, k)
+	delete(m.more, k)
+	if len(kept) > 0 {
+		m.first[k] = kept[0]
+	}
+	if len(kept) > 1 {
+		m.more[k] = append([]mark(nil), kept[1:]...)
+	}
+}
+
+// suppressed returns the widest suppression that holds for a stream and a
+// sending domain at an instant, nil if none does.
+func (m *memory) suppressed(h *store.Hash, stream, domain string, now time.Time) *Suppression {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	k := shortHash(h[:16])
+	x, ok := m.first[k]
+	if !ok {
+		return nil
+	}
+	at := seconds(now)
+	best, found := x, m.holds(x, stream, domain, at)
+	for _, y := range m.more[k] {
+		if m.holds(y, stream, domain, at) && (!found || m.list[y.scope].kind < m.list[best.scope].kind) {
+			best, found = y, true
+		}
+	}
+	if !found {
+		return nil
+	}
+	return &Suppression{Scope: m.list[best.scope].String(), Reason: m.names[best.reason], Expires: instant(best.expires)}
+}
+
+func (m *memory) holds(x mark, stream, domain string, at uint32) bool {
+	if x.expires != 0 && x.expires <= at {
+		return false
+	}
+	switch s := m.list[x.scope]; s.kind {
+	case scopeStream:
+		return s.name == stream
+	case scopeDomain:
+		return s.name == domain
+	default:
+		return true
+	}
+}
+
+// standing returns the suppression of exactly one scope, expired or not.
+func (m *memory) standing(h *store.Hash, of scope) (mark, bool) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	number, ok := m.scopes[of]
+	if !ok {
+		return mark{}, false
+	}
+	k := shortHash(h[:16])
+	if x, ok := m.first[k]; ok && x.scope == number {
+		return x, true
+	}
+	for _, x := range m.more[k] {
+		if x.scope == number {
+			return x, true
+		}
+	}
+	return mark{}, false
+}
+
+// seconds cuts a time to what a state holds; the zero time is 0. Times before
+// 1970 and after 2106 become the nearest that fits.
+func seconds(t time.Time) uint32 {
+	if t.IsZero() {
+		return 0
+	}
+	return uint32(min(max(t.Unix(), 1), 1<<32-1))
+}
+
+func instant(s uint32) time.Time {
+	if s == 0 {
+		return time.Time{}
+	}
+	return time.Unix(int64(s), 0).UTC()
+}
+
+// history is a state as package tier reads it.
+func history(s *store.State) tier.State {
+	return tier.State{
+		FirstSent: instant(s.FirstSent), LastSent: instant(s.LastSent), LastEngaged: instant(s.LastEngaged),
+		Sends: s.Sends, SendsSinceEngagement: s.Since,
+	}
+}

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package segment is the contacts database: who a recipient is, how engaged,
+// in which segments, and whether it may be mailed at all.
+//
+// [Open] opens it. The way of a message meets it three times: admission asks
+// [DB.Look] (reads only), the moment before delivery asks [DB.Check] (reads
+// memory only), and the events of the queue come back through [DB.Apply], which
+// folds each of them into the contacts exactly once. What a change of a contact
+// means for mail already queued leaves through [DB.ReadFlips].
+//
+// People change contacts through [DB.Import], and suppressions through
+// [DB.Suppress] and [DB.Lift]. [DB.Contact] and [DB.Segments] explain.
+//
+// The package knows no message, no lane, no pool and no clock but the one in
+// [Options]; it does not import the queue. Rules are compiled by segment/rule,
+// tiers are computed by segment/tier, keys and values are those of
+// segment/store.
+//
+// # Suppression
+//
+// Suppression stands beside tier and segments, never in a rule. It is keyed by
+// a keyed hash of the address, so it needs no contact and outlives one. Scopes
+// are "all", "stream:NAME" and "domain:NAME" (the sending domain). An import
+// never lifts one.
+package segment
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/seguemta/segue/mta/event"
+	"github.com/seguemta/segue/mta/kv"
+	"github.com/seguemta/segue/segment/rule"
+	"github.com/seguemta/segue/segment/store"
+	"github.com/seguemta/segue/segment/tier"
+)
+
+// Errors of the package.
+var (
+	ErrUnknown = errors.New("no contact has this address")             // nobody by that name
+	ErrBusy    = errors.New("another import is running")               // one at a time
+	ErrOrder   = errors.New("events are not in order of their number") // Apply was given a log with holes or repeats inside one call
+	ErrScope   = errors.New("bad suppression scope")                   // neither all nor stream:NAME nor domain:NAME
+	ErrSecret  = store.ErrSecret                                       // the suppression key is not this store's
+)
+
+// consumer is the name of the cursor into the queue's event log.
+const consumer = "events"
+
+// Options say where the contacts are and how they are judged.
+type Options struct {
+	Dir   string
+	FS    vfs.FS    // nil = disk
+	Cache *kv.Cache // block cache shared with other stores; nil = its own
+
+	SuppressionKey []byte // 32 bytes, made at first start, never rotated
+
+	Schema   *rule.Schema // declared attributes; nil = none
+	Tiers    tier.Rules   // zero = tier.Default
+	Segments []Definition
+
+	Logger     *slog.Logger          // nil = discard
+	Registerer prometheus.Registerer // nil = no metrics
+	Now        func() time.Time      // nil = time.Now
+
+	private struct{ noSync bool } // for the control of the crash tests
+}
+
+// DB is the open contacts database. All methods are safe for concurrent use.
+type DB struct {
+	store    *store.Store
+	secret   []byte
+	schema   *rule.Schema
+	tiers    tier.Rules
+	segments []compiled // in order
+	values   sync.Pool  // of *rule.Values
+	log      *slog.Logger
+	metrics  *metrics
+	now      func() time.Time
+	flipped  chan struct{} // one token: there may be new flips
+
+	mem memory
+
+	// importing is held for a whole import: the importer keeps accounts in memory.
+	importing sync.Mutex
+
+	// write is held from reading what a write depends on until its commit
+	// returned and memory shows it.
+	write struct {
+		sync.Mutex
+		contacts idBlock
+		accounts idBlock
+		flips    uint64 // last flip written
+		closed   bool
+	}
+
+	// place is what Cursor and Lag read; it is set after a commit.
+	place struct {
+		sync.Mutex
+		cursor   event.Cursor
+		caughtUp time.Time // when the cursor was last known to be at the head
+	}
+}
+
+// Open opens or creates the database and loads the state of every contact (32
+// bytes each) and every suppression into memory.
+func Open(o Options) (*DB, error) {
+	if o.Schema == nil {
+		s, err := rule.NewSchema(nil)
+		if err != nil {
+			return nil, fmt.Errorf("making an empty schema: %w", err)
+		}
+		o.Schema = s
+	}
+	if o.Tiers == (tier.Rules{}) {
+		o.Tiers = tier.Default()
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	segments, err := compileAll(o.Schema, o.Segments)
+	if err != nil {
+		return nil, err
+	}
+	s, err := store.Open(store.Options{
+		Dir: o.Dir, FS: o.FS, Cache: o.Cache, Secret: o.SuppressionKey, Logger: o.Logger, NoSync: o.private.noSync,
+	})
+	if err != nil {
+		return nil, err
+	}
+	d := &DB{
+		store: s, secret: append([]byte{}, o.SuppressionKey...), schema: o.Schema, tiers: o.Tiers, segments: segments,
+		log: o.Logger.With(slog.String("component", "segment")), now: o.Now, flipped: make(chan struct{}, 1),
+	}
+	d.values.New = func() any { return d.schema.NewValues() }
+	if err := d.load(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	if d.metrics, err = newMetrics(o.Registerer, d); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	for i := range d.segments {
+		if c := &d.segments[i]; c.err != nil {
+			d.log.Error("segment has no members, its rule does not compile", slog.String("segment", c.def.Name), slog.Any("error", c.err))
+		}
+	}
+	return d, nil
+}
+
+// load fills memory from the store.
+func (d *DB) load() error {
+	n, err := d.store.Counters()
+	if err != nil {
+		return fmt.Errorf("reading counters: %w", err)
+	}
+	d.write.contacts = idBlock{next: n.Contacts, end: n.Contacts, save: (*store.Batch).Contacts}
+	d.write.accounts = idBlock{next: n.Accounts, end: n.Accounts, save: (*store.Batch).Accounts}
+	d.write.flips = n.Flips
+	c, err := d.store.Cursor(consumer)
+	if err != nil {
+		return fmt.Errorf("reading the cursor: %w", err)
+	}
+	d.place.cursor = event.Cursor{Epoch: c.Epoch, Sequence: c.Sequence}
+	d.place.caughtUp = c.Time
+	d.mem.init()
+	err = d.store.States(func(id uint64, st store.State) error {
+		if id >= n.Contacts {
+			return fmt.Errorf("%w: contact %d is above the last id %d", store.ErrCorrupt, id, n.Contacts-1)
+		}
+		d.mem.set(id, st)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return d.store.Suppressions(store.Hash{}, "", func(x store.Suppression) error {
+		d.mem.suppress(&x)
+		return nil
+	})
+}
+
+// Close waits for a running write and closes the store.
+func (d *DB) Close() error {
+	d.write.Lock()
+	defer d.write.Unlock()
+	if d.write.closed {
+		return nil
+	}
+	d.write.closed = true
+	b := d.store.Batch()
+	b.Contacts(d.write.contacts.next)
+	b.Accounts(d.write.accounts.next)
+	return errors.Join(b.Commit(), d.store.Close())
+}
+
+// Epoch names this store: the cursor of whoever reads its flips belongs to it.
+func (d *DB) Epoch() uint64 { return d.store.Epoch() }
+
+// CleanShutdown reports whether the database was closed properly the last time.
+func (d *DB) CleanShutdown() bool { return d.store.CleanShutdown() }
+
+// Contacts is the number of contacts.
+func (d *DB) Contacts() int { return d.mem.contacts() }

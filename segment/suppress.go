@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package segment
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/seguemta/segue/mta/rfc5321"
+	"github.com/seguemta/segue/segment/store"
+)
+
+// Scopes of a suppression; see [StreamScope] and [DomainScope] for the others.
+const (
+	ScopeAll     = "all"
+	streamPrefix = "stream:"
+	domainPrefix = "domain:"
+	marketing    = "marketing"
+)
+
+// Reasons of a suppression.
+const (
+	ReasonHardBounce  = "hard_bounce" // a server said that the mailbox does not exist
+	ReasonSoftBounce  = "soft_bounce" // it kept failing
+	ReasonComplaint   = "complaint"   // the recipient pressed "spam"
+	ReasonUnsubscribe = "unsubscribe" // the recipient asked
+	ReasonInvalid     = "invalid"     // the address cannot work
+	ReasonManual      = "manual"      // an operator said so
+	ReasonPolicy      = "policy"      // a rule of the operator's said so
+)
+
+// Sources of a suppression.
+const (
+	SourceEvent    = "event"    // the queue's event log
+	SourceOperator = "operator" // command line or API
+)
+
+var errClosed = errors.New("contacts database is closed")
+
+// StreamScope is the scope of one stream of mail.
+func StreamScope(name string) string { return streamPrefix + name }
+
+// DomainScope is the scope of one sending domain.
+func DomainScope(name string) string { return domainPrefix + name }
+
+// Suppression says that an address may not be mailed in a scope.
+type Suppression struct {
+	Address  string    `json:"address,omitempty"` // lower case; "" once the contact was erased
+	Scope    string    `json:"scope"`             // all | stream:NAME | domain:NAME
+	Reason   string    `json:"reason"`
+	Source   string    `json:"source,omitempty"`
+	Evidence string    `json:"evidence,omitempty"`
+	Created  time.Time `json:"created,omitzero"`
+	Expires  time.Time `json:"expires,omitzero"` // zero = never
+}
+
+func fromStore(x *store.Suppression) Suppression {
+	return Suppression{
+		Address: x.Address, Scope: x.Scope, Reason: x.Reason, Source: x.Source,
+		Evidence: x.Evidence, Created: x.Created, Expires: x.Expires,
+	}
+}
+
+// Suppress adds a suppression for an address, known or not; Address of x is
+// ignored. Scope "" is all, reason "" manual, source "" operator, Created zero
+// now. It reports false where one of that scope already holds at least as long.
+// When it returns, the suppression is on disk and every Check sees it.
+func (d *DB) Suppress(addr rfc5321.Address, x Suppression) (bool, error) {
+	if x.Scope == "" {
+		x.Scope = ScopeAll
+	}
+	scope, err := parseScope(x.Scope)
+	if err != nil {
+		return false, err
+	}
+	if x.Created.IsZero() {
+		x.Created = d.now()
+	}
+	k := addr.Key()
+	d.write.Lock()
+	defer d.write.Unlock()
+	if d.write.closed {
+		return false, errClosed
+	}
+	t := d.begin()
+	defer t.close()
+	id, err := t.find(0, k)
+	if err != nil {
+		return false, err
+	}
+	added := t.addSuppression(store.Suppression{
+		Hash: store.HashAddress(d.secret, k), Scope: scope, Address: k,
+		Reason: orElse(x.Reason, ReasonManual), Source: orElse(x.Source, SourceOperator),
+		Evidence: x.Evidence, Created: x.Created, Expires: x.Expires,
+	}, id, x.Created)
+	if !added {
+		return false, nil
+	}
+	return true, t.commit()
+}
+
+// Lift removes the suppression of one scope from an address, or of every scope
+// where scope is "". It returns what was removed, oldest evidence included.
+func (d *DB) Lift(addr rfc5321.Address, scope, cause string) ([]Suppression, error) {
+	if scope != "" {
+		var err error
+		if scope, err = parseScope(scope); err != nil {
+			return nil, err
+		}
+	}
+	k := addr.Key()
+	h := store.HashAddress(d.secret, k)
+	d.write.Lock()
+	defer d.write.Unlock()
+	if d.write.closed {
+		return nil, errClosed
+	}
+	have, err := d.store.SuppressionsOf(h)
+	if err != nil {
+		return nil, err
+	}
+	t := d.begin()
+	defer t.close()
+	id, err := t.find(0, k)
+	if err != nil {
+		return nil, err
+	}
+	var lifted []Suppression
+	for i := range have {
+		x := &have[i]
+		if scope != "" && x.Scope != scope {
+			continue
+		}
+		lifted = append(lifted, fromStore(x))
+		t.lifts = append(t.lifts, markKey{h, x.Scope})
+		t.flip(store.Flip{Time: d.now(), Contact: id, Address: k, Kind: FlipLifted, Scope: x.Scope, Cause: orElse(cause, ReasonManual)})
+	}
+	if len(lifted) == 0 {
+		return nil, nil
+	}
+	return lifted, t.commit()
+}
+
+// parseScope checks a scope and brings a domain into its usual form.
+func parseScope(text string) (string, error) {
+	s, ok := splitScope(text)
+	if !ok {
+		return "", fmt.Errorf("%w %q (use all, stream:NAME or domain:NAME)", ErrScope, text)
+	}
+	if s.kind == scopeDomain {
+		domain, err := rfc5321.ParseDomain(s.name)
+		if err != nil {
+			return "", fmt.Errorf("%w %q: %w", ErrScope, text, err)
+		}
+		s.name = domain
+	}
+	return s.String(), nil
+}
+
+// Query selects suppressions; zero fields select all.
+type Query struct {
+	Prefix string // of the address, in any case
+	Reason string
+	Scope  string
+	After  string // where the last page ended, as returned by Suppressions
+	Limit  int    // 0 = 100
+}
+
+// Suppressions returns a page of suppressions and where the next page begins, ""
+// after the last. They come in the order of their hashes, which is no order
+// that people know; a prefix therefore reads the whole list. Expired ones are
+// included.
+func (d *DB) Suppressions(q Query) ([]Suppression, string, error) {
+	behind, scope, err := parsePlace(q.After)
+	if err != nil {
+		return nil, "", err
+	}
+	if q.Limit <= 0 {
+		q.Limit = 100
+	}
+	prefix := strings.ToLower(q.Prefix)
+	var list []Suppression
+	var place string
+	err = d.store.Suppressions(behind, scope, func(x store.Suppression) error {
+		if !strings.HasPrefix(x.Address, prefix) || q.Reason != "" && x.Reason != q.Reason || q.Scope != "" && x.Scope != q.Scope {
+			return nil
+		}
+		if len(list) == q.Limit {
+			return errEnough
+		}
+		list = append(list, fromStore(&x))
+		place = hex.EncodeToString(x.Hash[:]) + x.Scope
+		return nil
+	})
+	if errors.Is(err, errEnough) {
+		return list, place, nil
+	}
+	return list, "", err
+}
+
+// errEnough ends a scan early.
+var errEnough = errors.New("enough")
+
+func parsePlace(text string) (store.Hash, string, error) {
+	var h store.Hash
+	if text == "" {
+		return h, "", nil
+	}
+	if len(text) > 2*len(h) {
+		if _, err := hex.Decode(h[:], []byte(text[:2*len(h)])); err == nil {
+			return h, text[2*len(h):], nil
+		}
+	}
+	return h, "", errors.New("bad page mark: use the one that the last page ended with")
+}
+
+// SuppressionsOf returns every suppression of one address, expired ones included.
+func (d *DB) SuppressionsOf(addr rfc5321.Address) ([]Suppression, error) {
+	have, err := d.store.SuppressionsOf(store.HashAddress(d.secret, addr.Key()))
+	if err != nil {
+		return nil, err
+	}
+	list := make([]Suppression, 0, len(have))
+	for i := range have {
+		list = append(list, fromStore(&have[i]))
+	}
+	return list, nil
+}
+
+func orElse(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package segment
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/seguemta/segue/mta/rfc5321"
+	"github.com/seguemta/segue/segment/store"
+)
+
+// idBlock hands out ids that are durably reserved, so that none is ever given
+// twice: a block of ids is synced before its first id is used.
+type idBlock struct {
+	next, end uint64
+	save      func(*store.Batch, uint64)
+}
+
+const blockSize = 10_000
+
+func (b *idBlock) take(s *store.Store) (uint64, error) {
+	if b.next == b.end {
+		batch := s.Batch()
+		b.save(batch, b.end+blockSize)
+		if err := batch.Commit(); err != nil {
+			return 0, fmt.Errorf("reserving ids: %w", err)
+		}
+		b.end += blockSize
+	}
+	id := b.next
+	b.next++
+	return id, nil
+}
+
+// tx is one write: it collects changes, shows them to its own reads, commits
+// them in one synced batch and then to memory. The caller holds d.write.
+type tx struct {
+	d         *DB
+	b         *store.Batch
+	states    map[uint64]*store.State
+	addresses map[string]uint64 // created in this tx
+	records   map[uint64]*store.Contact
+	marks     map[markKey]mark // suppressions of this tx
+	suppress  []store.Suppression
+	lifts     []markKey
+	flips     []store.Flip
+}
+
+type markKey struct {
+	hash  store.Hash
+	scope string
+}
+
+// begin starts a write. It must end with commit, or with close.
+func (d *DB) begin() *tx {
+	return &tx{
+		d: d, b: d.store.Batch(), states: map[uint64]*store.State{}, addresses: map[string]uint64{},
+		records: map[uint64]*store.Contact{}, marks: map[markKey]mark{},
+	}
+}
+
+func (t *tx) close() { t.b.Close() }
+
+// find returns the contact with an address, 0 if there is none. The hint is an
+// id that is right unless it comes from another store.
+func (t *tx) find(hint uint64, addressKey string) (uint64, error) {
+	if id, ok := t.addresses[addressKey]; ok {
+		return id, nil
+	}
+	return t.d.find(hint, addressKey)
+}
+
+func (d *DB) find(hint uint64, addressKey string) (uint64, error) {
+	if hint != 0 {
+		if st, ok := d.mem.state(hint); ok && st.Address == store.AddressSum(addressKey) {
+			return hint, nil
+		}
+	}
+	id, err := d.store.ByAddress(addressKey)
+	if err != nil {
+		return 0, fmt.Errorf("looking up a contact: %w", err)
+	}
+	return id, nil
+}
+
+// create makes a contact nobody knew.
+func (t *tx) create(addr rfc5321.Address, c store.Contact) (uint64, error) {
+	id, err := t.d.write.contacts.take(t.d.store)
+	if err != nil {
+		return 0, err
+	}
+	k := addr.Key()
+	c.Address = addr.String()
+	t.addresses[k] = id
+	t.b.ByAddress(k, id)
+	t.record(id, &c)
+	t.states[id] = &store.State{Address: store.AddressSum(k)}
+	return id, nil
+}
+
+// record writes a contact's record at commit.
+func (t *tx) record(id uint64, c *store.Contact) { t.records[id] = c }
+
+// state returns a contact's state to be changed.
+func (t *tx) state(id uint64) *store.State {
+	if st, ok := t.states[id]; ok {
+		return st
+	}
+	st, _ := t.d.mem.state(id)
+	t.states[id] = &st
+	return &st
+}
+
+// flip appends to the flip log.
+func (t *tx) flip(f store.Flip) {
+	f.Sequence = t.d.write.flips + uint64(len(t.flips)) + 1
+	t.flips = append(t.flips, f)
+}
+
+// addSuppression adds a suppression unless one of the same scope already holds
+// at least as long. It reports whether anything changed.
+func (t *tx) addSuppression(x store.Suppression, contact uint64, at time.Time) bool {
+	s, ok := splitScope(x.Scope)
+	if !ok {
+		return false
+	}
+	k := markKey{x.Hash, x.Scope}
+	have, ok := t.marks[k]
+	if !ok {
+		have, ok = t.d.mem.standing(&x.Hash, s)
+	}
+	expires := seconds(x.Expires)
+	if ok && (have.expires == 0 || expires != 0 && expires <= have.expires) {
+		return false
+	}
+	t.marks[k] = mark{expires: expires}
+	t.suppress = append(t.suppress, x)
+	t.flip(store.Flip{Time: at, Contact: contact, Address: x.Address, Kind: FlipSuppressed, Scope: x.Scope, Cause: x.Reason})
+	return true
+}
+
+// commit makes everything durable, then visible.
+func (t *tx) commit() error {
+	for id, st := range t.states {
+		t.b.State(id, st)
+	}
+	for id, c := range t.records {
+		t.b.Contact(id, c)
+	}
+	for i := range t.suppress {
+		t.b.Suppress(&t.suppress[i])
+	}
+	for _, k := range t.lifts {
+		t.b.Lift(k.hash, k.scope)
+	}
+	for i := range t.flips {
+		t.b.Flip(&t.flips[i])
+	}
+	if err := t.b.Commit(); err != nil {
+		t.d.log.Error("contacts store refused a write", slog.Any("error", err))
+		return err
+	}
+	t.publish()
+	return nil
+}
+
+func (t *tx) publish() {
+	m := &t.d.mem
+	m.mu.Lock()
+	for id, st := range t.states {
+		m.set(id, *st)
+	}
+	for i := range t.suppress {
+		m.suppress(&t.suppress[i])
+	}
+	for _, k := range t.lifts {
+		m.lift(k.hash, k.scope)
+	}
+	m.mu.Unlock()
+	for i := range t.suppress {
+		t.d.metrics.suppressed(t.suppress[i].Reason)
+	}
+	t.d.write.flips += uint64(len(t.flips))
+	if len(t.flips) > 0 {
+		select {
+		case t.d.flipped <- struct{}{}:
+		default:
+		}
+	}
+}
