@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+// Attribute declares one fact about contacts or accounts. Rules are checked
+// against these; a name that is not declared is an error there.
+type Attribute struct {
+	// contact.x or account.x. Bare names (tier, score, stage) are built in.
+	Name string `toml:"name" required:"true" identity:"true" format:"attribute" need:"each attribute has a name"`
+
+	// The type of its values. There is no default: a rule that compares a number with
+	// a text is found when it is written only if the type was said.
+	Type AttributeType `toml:"type" required:"true" need:"say text, number, boolean, time, list or topics" enum:"text,number,boolean,time,list,topics"`
+}
+
+// AttributeType is the type of an attribute's values.
+type AttributeType string
+
+// Types of attributes.
+const (
+	Text    AttributeType = "text"
+	Number  AttributeType = "number"
+	Boolean AttributeType = "boolean"
+	Time    AttributeType = "time"
+	List    AttributeType = "list"   // of texts
+	Topics  AttributeType = "topics" // text to boolean: subscriptions
+)
+
+// Tier is a degree of engagement. All six exist without being declared; a table
+// overrides what it names, by name, and "0s" or 0 takes a limit away. A contact
+// is in the first whose conditions all hold, in the order dead, active, warm,
+// cooling, new, dormant; where none does, in cooling. Only human engagement
+// counts (click, reply, login, purchase), never machine opens or scanner clicks.
+type Tier struct {
+	// One of the six.
+	Name string `toml:"name" required:"true" identity:"true" need:"say which of the six tiers" enum:"new,active,warm,cooling,dormant,dead"`
+
+	// At most this long since the last human engagement; for new, since the first
+	// send. A contact that never engaged is within nothing but new. 0s is no limit.
+	Within Duration `toml:"within" defaultdoc:"see below"`
+
+	// Longer than this since the last human engagement, or, for a contact that never
+	// engaged, since the first send. 0s is no limit.
+	Beyond Duration `toml:"beyond" defaultdoc:"see below"`
+
+	// At least so many sends since the last human engagement (ever, if there was
+	// none). Days alone would punish those who are written to rarely. 0 is no limit.
+	MinSends int `toml:"min_sends" defaultdoc:"see below" min:"0" max:"1000000"`
+
+	// At most so many sends since the last human engagement; for new, at most so many
+	// ever. 0 is no limit.
+	MaxSends int `toml:"max_sends" defaultdoc:"see below" min:"0" max:"1000000"`
+
+	// The pool of its mail, where the segment names none. By default delivery.pool.
+	Pool string `toml:"pool" defaultdoc:"delivery.pool"`
+
+	// The share of connections and rate against other lanes of a site, where the
+	// segment names none.
+	Weight int `toml:"weight" defaultdoc:"see below" min:"1" max:"1000"`
+}
+
+// Segment is a named, ordered, live rule over contacts. The first segment that a
+// contact is in decides the lane of its mail; all are recorded.
+type Segment struct {
+	// The name, also a metric label and what X-Segue-Segment names.
+	Name string `toml:"name" required:"true" identity:"true" format:"name" need:"each segment has a name"`
+
+	// Segments are asked in this order, lowest first; equal ones as they stand in the
+	// files. The default is behind all that have a usual number, so that a segment
+	// without one takes no mail away from those that have.
+	Order int `toml:"order" default:"1000"`
+
+	// The rule, in CEL.
+	Where string `toml:"where" required:"true" need:"say which contacts are in it"`
+
+	// The pool of its mail, where no assignment names one for the tier. By default the
+	// tier's.
+	Pool string `toml:"pool" defaultdoc:"the tier's"`
+
+	// The share of connections and rate against other lanes of a site. 0, the default:
+	// the tier's weight.
+	Weight int `toml:"weight" default:"0" min:"0" max:"1000"`
+
+	// Where mail of one tier of the segment goes.
+	Assign []Assign `toml:"assign"`
+}
+
+// Assign sends one tier of a segment through a pool, or gives it a plan, or
+// both.
+type Assign struct {
+	// The tier.
+	Tier string `toml:"tier" required:"true" identity:"true" need:"say which tier" enum:"new,active,warm,cooling,dormant,dead"`
+
+	// The pool. By default the segment's, then the tier's.
+	Pool string `toml:"pool" defaultdoc:"the segment's, then the tier's"`
+
+	// A plan by which this lane itself is ramped, beside those of the sources. By
+	// default there is none.
+	Plan string `toml:"plan" defaultdoc:"none"`
+}

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// Names of the streams that exist without being declared.
+const (
+	StreamTransactional = "transactional"
+	StreamMarketing     = "marketing"
+)
+
+// Tiers.
+const (
+	TierNew     = "new"
+	TierActive  = "active"
+	TierWarm    = "warm"
+	TierCooling = "cooling"
+	TierDormant = "dormant"
+	TierDead    = "dead"
+)
+
+// TierOrder returns the tiers in the order in which their conditions are
+// asked; a contact is in the first that holds, else in cooling.
+func TierOrder() []string {
+	return []string{TierDead, TierActive, TierWarm, TierCooling, TierNew, TierDormant}
+}
+
+// DefaultNewShare is the share of a stage that is reserved for tier new where
+// the stage admits it and says nothing.
+const DefaultNewShare = 0.15
+
+// builtin makes a stream start from the default of its name: a password reset
+// is worthless after a day, a newsletter is not, and must not delay the former.
+func (s *Stream) builtin(name string) {
+	s.MaxAge = Duration(168 * time.Hour)
+	if name == StreamTransactional {
+		s.MaxAge, s.Weight = Duration(24*time.Hour), 32
+	}
+}
+
+// builtin makes a tier start from the default of its name. The days are those
+// that published engagement cohorts agree on (30, 90, 180, 365); demotion below
+// cooling asks for sends as well, since days alone punish those who are
+// rarely written to. Weights double with how much the mail is wanted.
+func (t *Tier) builtin(name string) {
+	days := func(n int) Duration { return Duration(time.Duration(n) * day) }
+	switch name {
+	case TierNew:
+		t.Within, t.MaxSends, t.Weight = days(30), 4, 4
+	case TierActive:
+		t.Within, t.Weight = days(30), 8
+	case TierWarm:
+		t.Within, t.Weight = days(90), 4
+	case TierCooling:
+		t.Within, t.Weight = days(180), 2
+	case TierDormant:
+		t.Beyond, t.MinSends, t.Weight = days(180), 6, 1
+	case TierDead:
+		t.Beyond, t.MinSends, t.Weight = days(365), 10, 1
+	}
+}
+
+// fill adds the streams and tiers that exist by default, and sets what
+// depends on other keys.
+func (c *Config) fill() {
+	if c.SecretsDir == "" {
+		c.SecretsDir = Path(filepath.Join(string(c.DataDir), "secrets"))
+	}
+	if c.Delivery.Pool == "" && len(c.Pools) == 1 {
+		c.Delivery.Pool = c.Pools[0].Name
+	}
+	c.fillStreams()
+	c.fillTiers()
+	for i := range c.Domains {
+		if d := &c.Domains[i]; d.ReturnPath == "" && d.Name != "" {
+			d.ReturnPath = "bounce." + d.Name
+		}
+	}
+	for i := range c.Sources {
+		if s := &c.Sources[i]; s.Hostname == "" {
+			s.Hostname = c.Hostname
+		}
+	}
+	for i := range c.Providers {
+		p := &c.Providers[i]
+		if p.Connections == 0 {
+			p.Connections = c.Delivery.Connections
+		}
+		if p.PerConnection == 0 {
+			p.PerConnection = c.Delivery.PerConnection
+		}
+	}
+	for _, plan := range c.Plans {
+		c.fillStages(plan)
+	}
+}
+
+func (c *Config) fillStreams() {
+	for _, name := range []string{StreamTransactional, StreamMarketing} {
+		if !slices.ContainsFunc(c.Streams, func(s Stream) bool { return s.Name == name }) {
+			s := Stream{Name: name}
+			s.builtin(name)
+			c.Streams = append(c.Streams, s)
+		}
+	}
+	if !slices.ContainsFunc(c.Pools, func(p Pool) bool { return p.Name == StreamTransactional }) {
+		return
+	}
+	for i := range c.Streams {
+		if s := &c.Streams[i]; s.Name == StreamTransactional && s.Pool == "" {
+			s.Pool = StreamTransactional
+		}
+	}
+}
+
+// fillTiers puts the six tiers into the order in which they are asked.
+func (c *Config) fillTiers() {
+	tiers := make([]Tier, 0, len(TierOrder()))
+	for _, name := range TierOrder() {
+		i := slices.IndexFunc(c.Tiers, func(t Tier) bool { return t.Name == name })
+		if i < 0 {
+			t := Tier{Name: name}
+			t.builtin(name)
+			tiers = append(tiers, t)
+			continue
+		}
+		tiers = append(tiers, c.Tiers[i])
+	}
+	c.Tiers = tiers
+}
+
+// fillStages sets the shares for new contacts and the budget of other sites.
+func (c *Config) fillStages(plan Plan) {
+	for i := range plan.Stages {
+		s, key := &plan.Stages[i], stageKey(plan.Name, i)
+		if slices.Contains(s.Tiers, TierNew) && !c.IsSet(key+".new_share") {
+			s.NewShare = DefaultNewShare
+		}
+		if n, ok := s.PerDay[PerDayDefault]; ok {
+			if _, named := s.PerDay[PerDayOther]; !named {
+				s.PerDay[PerDayOther] = n
+			}
+		}
+	}
+}
