@@ -14,6 +14,9 @@ import (
 	"github.com/seguemta/segue/mta/mtatest/peer"
 )
 
+// stories lists the files of promtool tests: steps of a minute, and of ten.
+const stories = "alerts_test.yml alerts_days_test.yml"
+
 // promtool runs promtool in a directory and returns what it printed and
 // whether it was content.
 func promtool(t *testing.T, dir string, args ...string) (string, bool) {
@@ -29,36 +32,38 @@ func TestAlertRules(t *testing.T) {
 	if out, ok := promtool(t, "prometheus", "check", "rules", "alerts.yml"); !ok {
 		t.Errorf("promtool check rules: %s", out)
 	}
-	if out, ok := promtool(t, "prometheus", "test", "rules", "alerts_test.yml"); !ok {
-		t.Errorf("promtool test rules: %s", out)
+	for file := range strings.FieldsSeq(stories) {
+		if out, ok := promtool(t, "prometheus", "test", "rules", file); !ok {
+			t.Errorf("promtool test rules: %s", out)
+		}
 	}
 }
 
-// TestAlertStoriesCanFail loosens each threshold and condition in turn: the
-// stories must notice.
+// TestAlertStoriesCanFail breaks a condition at a time: the stories must notice.
 func TestAlertStoriesCanFail(t *testing.T) {
 	t.Parallel()
-	rules, stories := read(t, "prometheus/alerts.yml"), read(t, "prometheus/alerts_test.yml")
-	for _, change := range [][2]string{
-		{`up{job="segue"} == 0`, `up{job="segue"} < 0`},
-		{`> 0.05`, `> 0.5`},
-		{`> 0.05`, `> 0.005`},
-		{`state!="held"} offset`, `state="held"} offset`},
-		{`offset 1h` + "\n        labels", `offset 1m` + "\n        labels"},
-		{`delta(segue_warmup_used{job="segue"}[15m]) > 0`, `segue_warmup_used > 0`},
+	rules := read(t, "prometheus/alerts.yml")
+	for _, change := range [][3]string{
+		{"alerts_test.yml", `up{job="segue"} == 0`, `up{job="segue"} < 0`},
+		{"alerts_test.yml", `> 0.05`, `> 0.5`},
+		{"alerts_test.yml", `state!="held"} offset`, `state="held"} offset`},
+		{"alerts_test.yml", `delta(segue_warmup_used{job="segue"}[15m]) > 0`, `segue_warmup_used > 0`},
+		{"alerts_days_test.yml", `> 0.001`, `> 0.0001`},
+		{"alerts_days_test.yml", `> 3 * sum`, `> 0 * sum`},
 	} {
-		broken := strings.Replace(rules, change[0], change[1], 1)
+		file, right, wrong := change[0], change[1], change[2]
+		broken := strings.Replace(rules, right, wrong, 1)
 		if broken == rules {
-			t.Fatalf("alerts.yml has no %q", change[0])
+			t.Fatalf("alerts.yml has no %q", right)
 		}
 		dir := t.TempDir()
-		for name, text := range map[string]string{"alerts.yml": broken, "alerts_test.yml": stories} {
+		for name, text := range map[string]string{"alerts.yml": broken, file: read(t, "prometheus/"+file)} {
 			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if out, ok := promtool(t, dir, "test", "rules", "alerts_test.yml"); ok {
-			t.Errorf("the stories pass with %q for %q: %s", change[1], change[0], out)
+		if out, ok := promtool(t, dir, "test", "rules", file); ok {
+			t.Errorf("%s passes with %q for %q: %s", file, wrong, right, out)
 		}
 	}
 }
@@ -75,9 +80,12 @@ func TestAlertsAreTestedAndExplained(t *testing.T) {
 		}
 		return found
 	}
-	rules, stories, page := read(t, "prometheus/alerts.yml"), read(t, "prometheus/alerts_test.yml"), read(t, "manual/alerts.md")
+	rules, page, told := read(t, "prometheus/alerts.yml"), read(t, "manual/alerts.md"), ""
+	for file := range strings.FieldsSeq(stories) {
+		told += read(t, "prometheus/"+file)
+	}
 	alerts := names(`(?m)^ +- alert: (\w+)$`, rules)
-	fired := names(`alertname: (\w+)\n +eval_time: \w+\n +exp_alerts:\n`, stories)
+	fired := names(`alertname: (\w+)\n +eval_time: \w+\n +exp_alerts:\n`, told)
 	headings := names(`(?m)^## (\w+)$`, page)
 	runbooks := names(`runbook: deploy/manual/alerts\.md#(\w+)`, rules)
 	if len(alerts) < 10 {
@@ -88,7 +96,7 @@ func TestAlertsAreTestedAndExplained(t *testing.T) {
 	}
 	for i, alert := range alerts {
 		if !slices.Contains(fired, alert) {
-			t.Errorf("%s: no story in alerts_test.yml fires it", alert)
+			t.Errorf("%s: no story in %s fires it", alert, stories)
 		}
 		if i >= len(runbooks) || runbooks[i] != strings.ToLower(alert) {
 			t.Errorf("%s: its runbook is not deploy/manual/alerts.md#%s", alert, strings.ToLower(alert))
