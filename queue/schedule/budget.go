@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package schedule
+
+import (
+	"math/bits"
+	"slices"
+	"time"
+)
+
+// tierNew is the tier for which a part of a budget can be reserved.
+const tierNew = "new"
+
+// budget is what one key allows today. What is in flight counts as used.
+type budget struct {
+	key     BudgetKey
+	known   bool // a Cap has come
+	must    bool // without a Cap there are no tokens (a source at a provider)
+	cap     Cap
+	used    int
+	usedNew int
+	leased  int
+	asked   int // total of the Lease request that is out; 0 = none
+	noted   int // who knows that the budget is spent: 1 all tiers but new, 2 all
+	main    purse
+	fresh   purse // the reserve for tier "new"
+	waiters []*site
+	timer   timer
+}
+
+func (m *Machine) budget(k BudgetKey, level int) *budget {
+	b := m.budgets[k]
+	if b == nil {
+		b = &budget{key: k, must: level == levelSource}
+		b.timer = timer{kind: timerBudget, owner: b}
+		b.main = purse{b: b, level: level}
+		b.fresh = purse{b: b, level: level, fresh: true}
+		m.budgets[k] = b
+		m.budgetList = append(m.budgetList, b)
+	}
+	return b
+}
+
+func (k BudgetKey) level() int {
+	switch {
+	case k.Source == "" && k.Provider == Total:
+		return levelLaneAll
+	case k.Source == "":
+		return levelLane
+	case k.Provider == Total:
+		return levelTotal
+	}
+	return levelSource
+}
+
+// valid reports whether the cap is today's.
+func (b *budget) valid(now time.Time) bool {
+	return b.known && !now.Before(b.cap.Start) && now.Before(b.cap.End)
+}
+
+// binds reports whether the budget limits anything: a lane's plan or a
+// source's total does so only when it has a Cap.
+func (b *budget) binds() bool { return b.known || b.must }
+
+// released is how much of n the day has given out by now.
+func (b *budget) released(now time.Time, n int) int {
+	c := &b.cap
+	switch {
+	case n <= 0 || now.Before(c.Open) || !now.Before(c.Close):
+		return 0
+	case !c.Pace:
+		return n
+	}
+	return int(muldiv(uint64(n), uint64(now.Sub(c.Open)), uint64(c.Close.Sub(c.Open))))
+}
+
+// ceiling is how many recipients may have been charged by now: what the
+// window released, and never so many that 24 hours see more than 1.25 x the day.
+func (b *budget) ceiling(now time.Time) int {
+	n := b.released(now, b.cap.Allowed)
+	if n == 0 && b.cap.Allowed > 0 && !now.Before(b.cap.Open) && now.Before(b.cap.Close) {
+		n = 1
+	}
+	return min(n, b.rolling(now))
+}
+
+func (b *budget) rolling(now time.Time) int {
+	n := b.cap.Allowed + b.cap.Allowed/4
+	first := int(now.Sub(b.cap.Start) / time.Hour)
+	for i := max(0, first); i < len(b.cap.Hours); i++ {
+		n -= b.cap.Hours[i]
+	}
+	return n
+}
+
+// reserve is the part of the ceiling that only tier "new" may use. In the last
+// tenth of the window nothing is reserved any more: what new contacts did not use by
+// then would be lost.
+func (b *budget) reserve(now time.Time) int {
+	if b.cap.Reserved == 0 || !now.Before(b.lastTenth()) {
+		return 0
+	}
+	return max(0, b.released(now, b.cap.Reserved)-b.usedNew)
+}
+
+func (b *budget) lastTenth() time.Time {
+	return b.cap.Close.Add(-b.cap.Close.Sub(b.cap.Open) / 10)
+}
+
+// avail is how many tokens a purse holds now.
+func (p *purse) avail(now time.Time) int {
+	b := p.b
+	if !b.valid(now) {
+		return 0
+	}
+	left := b.ceiling(now) - b.used
+	held := b.reserve(now)
+	if p.fresh {
+		left = min(held, left)
+	} else {
+		left -= held
+	}
+	return min(left, b.leased-b.used)
+}
+
+// spent reports whether the day has nothing more for a tier, ever: not merely
+// paced, claimed by others, or outside the window.
+func (b *budget) spent(now time.Time, tier string) bool {
+	if !b.valid(now) {
+		return false
+	}
+	left := b.cap.Allowed - b.used
+	if tier != tierNew && now.Before(b.lastTenth()) {
+		left -= max(0, b.cap.Reserved-b.usedNew)
+	}
+	return left <= 0
+}
+
+func (b *budget) admits(tier string) bool {
+	return len(b.cap.Admit) == 0 || slices.Contains(b.cap.Admit, tier)
+}
+
+// change is when tokens can next appear, or the day ends.
+func (b *budget) change(now time.Time) time.Time {
+	c := &b.cap
+	if !b.known || !now.Before(c.End) {
+		return time.Time{}
+	}
+	next := c.End
+	consider := func(t time.Time) {
+		if t.After(now) && t.Before(next) {
+			next = t
+		}
+	}
+	consider(c.Start)
+	consider(c.Open)
+	if c.Reserved > 0 {
+		consider(b.lastTenth())
+	}
+	if c.Pace && !now.Before(c.Open) && now.Before(c.Close) {
+		consider(b.releaseTime(b.released(now, c.Allowed) + 1))
+		if c.Reserved > 0 {
+			consider(b.reserveTime(b.released(now, c.Reserved) + 1))
+		}
+	}
+	if hours := now.Sub(c.Start); hours >= 0 && b.rolling(now) <= b.cap.Allowed {
+		consider(c.Start.Add((hours/time.Hour + 1) * time.Hour))
+	}
+	return next
+}
+
+// releaseTime is when the n-th token of the day is given out.
+func (b *budget) releaseTime(n int) time.Time { return b.shareTime(n, b.cap.Allowed) }
+
+func (b *budget) reserveTime(n int) time.Time { return b.shareTime(n, b.cap.Reserved) }
+
+func (b *budget) shareTime(n, of int) time.Time {
+	c := &b.cap
+	if of <= 0 || n > of || !c.Pace || n <= 1 && of == c.Allowed {
+		return c.Open
+	}
+	width := uint64(c.Close.Sub(c.Open))
+	at := muldiv(uint64(n), width, uint64(of))
+	if muldiv(at, uint64(of), width) < uint64(n) {
+		at++
+	}
+	return c.Open.Add(time.Duration(at))
+}
+
+// muldiv is a*b/c without overflow, for a <= c or b <= c.
+func muldiv(a, b, c uint64) uint64 {
+	if c == 0 {
+		return a
+	}
+	hi, lo := bits.Mul64(a, b)
+	q, _ := bits.Div64(hi, lo, c)
+	return q
+}
+
+// capFact takes what a budget allows today. Within a day the machine's own
+// count stays; a new day starts from the fact's.
+func (m *Machine) capFact(f *Cap) {
+	b := m.budget(f.Key, f.Key.level())
+	if b.known && b.cap.Day == f.Day {
+		b.leased = max(b.leased, f.Leased)
+	} else {
+		b.used, b.usedNew, b.leased, b.asked = f.Used, f.UsedNew, max(f.Leased, f.Used), 0
+	}
+	b.cap, b.known, b.noted = *f, true, 0
+	if !b.cap.Open.Before(b.cap.Close) {
+		b.cap.Open, b.cap.Close = b.cap.Start, b.cap.End
+	}
+	m.unbar(&b.main)
+	m.budgetMoved(b)
+	m.wantLease(b)
+}
+
+func (m *Machine) leasedFact(f *Leased) {
+	b := m.budgets[f.Key]
+	if b == nil || !b.known || b.cap.Day != f.Day {
+		return
+	}
+	b.leased, b.asked = max(b.leased, f.Total), 0
+	m.budgetMoved(b)
+}
+
+// budgetMoved follows whatever may have made tokens appear.
+func (m *Machine) budgetMoved(b *budget) {
+	m.markPurse(&b.main)
+	m.markPurse(&b.fresh)
+	for _, s := range b.waiters {
+		m.markSite(s)
+	}
+	clear(b.waiters)
+	b.waiters = b.waiters[:0]
+}
+
+// wantLease asks for the durable lease to run ahead of what is used: in steps
+// of a hundredth of the day, as soon as less than half a step is left.
+func (m *Machine) wantLease(b *budget) {
+	step := max(1, b.cap.Allowed/100)
+	if b.asked != 0 || !b.valid(m.now) || b.leased >= b.cap.Allowed || 2*(b.leased-b.used) >= step {
+		return
+	}
+	b.asked = min(b.cap.Allowed, max(b.leased, b.used)+step)
+	m.leases.push(b)
+}
+
+func (m *Machine) emitLease(b *budget, r *Ready) {
+	if b.asked != 0 {
+		r.Lease = append(r.Lease, Lease{Key: b.key, Day: b.cap.Day, Total: b.asked})
+	}
+}
+
+// openCharge notes which budgets a transaction is charged to.
+func (m *Machine) openCharge(co *conn, c *claim) {
+	co.fresh = c.lane.key.class.def.Tier == tierNew
+	for _, b := range c.budgets {
+		if b == nil || !b.valid(m.now) {
+			continue
+		}
+		co.charged = append(co.charged, b)
+		co.keys = append(co.keys, b.key)
+		co.day = b.cap.Day
+	}
+}
+
+// charge takes one token from each budget of the transaction.
+func (m *Machine) charge(co *conn) {
+	co.n++
+	for _, b := range co.charged {
+		b.used++
+		if co.fresh {
+			b.usedNew++
+		}
+		m.markPurse(&b.main)
+		m.wantLease(b)
+	}
+}
+
+// refund gives tokens back to the day they were leased for, if that is still today.
+func (m *Machine) refund(co *conn, n int) {
+	n = min(n, co.n)
+	for _, b := range co.charged {
+		if n > 0 && b.cap.Day == co.day {
+			b.used -= n
+			if co.fresh {
+				b.usedNew -= n
+			}
+			b.noted = 0
+			m.budgetMoved(b)
+		}
+	}
+	clear(co.charged)
+	co.charged, co.keys, co.n = co.charged[:0], co.keys[:0], 0
+}

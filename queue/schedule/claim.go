@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package schedule
+
+import "time"
+
+type claimState uint8
+
+const (
+	claimOff     claimState = iota // nothing due, or the path cannot be used
+	claimOpen                      // no budget in the way
+	claimParked                    // waits for tokens
+	claimBarred                    // the stage does not admit the tier
+	claimHolding                   // may take tokens, waits for a connection at most
+)
+
+// claim is a lane's use of one source. It passes the purses of its budgets in
+// order of level; having passed all it holds, and what it could use counts as
+// demand in each of them until it is sent or taken back.
+type claim struct {
+	lane    *lane
+	member  *member
+	path    *path
+	state   claimState
+	budgets [levels]*budget // nil where the level does not apply
+	parked  *purse          // of the budget it waits for
+	slot    [2]int          // in the parked heap of that budget's main and fresh purse
+	via     [levels]*purse  // holding: the purse of each budget
+	demand  [levels]int
+	held    [levels]int // holding: slot in the group's heap
+	age     time.Time
+	id      ID
+}
+
+// makePurses finds the budgets of a claim.
+func (m *Machine) makePurses(c *claim) {
+	src := c.path.source
+	if !src.budgeted {
+		return
+	}
+	d, prov := &c.lane.key.class.def, c.path.site.key.provider
+	if prov == "" {
+		prov = Other
+	}
+	c.budgets[levelSource] = m.budget(BudgetKey{Source: src.name, Provider: prov}, levelSource)
+	c.budgets[levelTotal] = m.budget(BudgetKey{Source: src.name, Provider: Total}, levelTotal)
+	if d.Plan != "" {
+		k := BudgetKey{Plan: d.Plan, Segment: d.Segment, Tier: d.Tier, Provider: prov}
+		c.budgets[levelLane] = m.budget(k, levelLane)
+		k.Provider = Total
+		c.budgets[levelLaneAll] = m.budget(k, levelLaneAll)
+	}
+}
+
+func (c *claim) rank() int    { return c.lane.key.class.def.Rank }
+func (c *claim) tier() string { return c.lane.key.class.def.Tier }
+
+// first orders claims: rank, age, id; the source decides between claims of one lane.
+func (c *claim) first(o *claim) bool {
+	if a, b := c.rank(), o.rank(); a != b {
+		return a < b
+	}
+	if c.lane != o.lane {
+		if !c.age.Equal(o.age) || c.id != o.id {
+			return older(c.age, c.id, o.age, o.id)
+		}
+		return c.lane.seq < o.lane.seq
+	}
+	return c.path.source.index < o.path.source.index
+}
+
+// updateClaim follows a change of its lane or path.
+func (m *Machine) updateClaim(c *claim) {
+	l := c.lane
+	want := l.due > 0 && c.path.usable
+	switch {
+	case !want:
+		m.revoke(c)
+		c.state = claimOff
+	case l.transactional() || !c.path.source.budgeted:
+		c.state = claimOpen
+	case c.state == claimOff:
+		c.age, c.id = l.age, l.id
+		m.park(c, m.firstLevel(c), true)
+	case c.state == claimParked:
+		if !c.age.Equal(l.age) || c.id != l.id {
+			m.reparked(c)
+		}
+		if c.parked.b.spent(m.now, c.tier()) {
+			m.noteExcess(l)
+		}
+	case c.state == claimHolding:
+		m.renew(c)
+	case c.state == claimBarred:
+		c.age, c.id = l.age, l.id
+		m.noteExcess(l)
+	case c.state == claimOpen:
+	}
+}
+
+// firstLevel is the first budget that can stop a claim.
+func (m *Machine) firstLevel(c *claim) int { return c.nextLevel(-1) }
+
+func (c *claim) nextLevel(after int) int {
+	for i := after + 1; i < levels; i++ {
+		if b := c.budgets[i]; b != nil && b.binds() {
+			return i
+		}
+	}
+	return levels
+}
+
+// park makes a claim wait at a budget. look asks for the budget to be looked
+// at, where it has not just refused.
+func (m *Machine) park(c *claim, level int, look bool) {
+	b := c.budgets[level]
+	c.state, c.parked = claimParked, &b.main
+	b.main.parked.push(parkRef{c, 0})
+	if c.tier() == tierNew {
+		b.fresh.parked.push(parkRef{c, 1})
+		if look {
+			m.markPurse(&b.fresh)
+		}
+	}
+	if look {
+		m.markPurse(&b.main)
+	} else {
+		m.set(&b.timer, b.change(m.now))
+		m.wantLease(b)
+	}
+	if b.spent(m.now, c.tier()) {
+		m.noteExcess(c.lane)
+	}
+}
+
+// unpark takes a claim out of the line.
+func (m *Machine) unpark(c *claim) {
+	b := c.parked.b
+	for i, p := range [...]*purse{&b.main, &b.fresh} {
+		if c.slot[i] != 0 {
+			p.parked.remove(c.slot[i])
+		}
+	}
+	c.state, c.parked = claimOff, nil
+}
+
+// reparked moves a waiting claim to the place of its new age.
+func (m *Machine) reparked(c *claim) {
+	b := c.parked.b
+	for i, p := range [...]*purse{&b.main, &b.fresh} {
+		if c.slot[i] != 0 {
+			p.parked.remove(c.slot[i])
+		}
+	}
+	c.age, c.id = c.lane.age, c.lane.id
+	b.main.parked.push(parkRef{c, 0})
+	m.markPurse(&b.main)
+	if c.tier() == tierNew {
+		b.fresh.parked.push(parkRef{c, 1})
+		m.markPurse(&b.fresh)
+	}
+}
+
+// revoke takes a claim out of every purse.
+func (m *Machine) revoke(c *claim) {
+	switch c.state {
+	case claimParked:
+		m.unpark(c)
+	case claimBarred:
+		c.parked.unbar(c)
+	case claimHolding:
+		m.letGo(c)
+	case claimOff, claimOpen:
+	}
+	c.state, c.parked = claimOff, nil
+}
+
+// holdTokens makes a claim that passed every purse a holder, with what it could use as its demand.
+func (m *Machine) holdTokens(c *claim) {
+	c.state = claimHolding
+	c.age, c.id = c.lane.age, c.lane.id
+	m.setDemand(c)
+	for i, p := range c.via {
+		if p != nil {
+			g := p.group(c.rank())
+			g.demand += c.demand[i]
+			g.holders.push(holdRef{c, i})
+		}
+	}
+	c.lane.open++
+	m.placeLane(c.lane)
+}
+
+// setDemand computes how much of each purse a claim could use: what is due,
+// as far as its other purses allow.
+func (m *Machine) setDemand(c *claim) {
+	var avail [levels]int
+	for i, p := range c.via {
+		avail[i] = c.lane.due
+		if p != nil {
+			avail[i] = max(0, p.avail(m.now))
+		}
+	}
+	for i, p := range c.via {
+		c.demand[i] = 0
+		if p == nil {
+			continue
+		}
+		d := c.lane.due
+		for j := range avail {
+			if j != i {
+				d = min(d, avail[j])
+			}
+		}
+		c.demand[i] = d
+	}
+}
+
+// renew renews a holder's demand and age.
+func (m *Machine) renew(c *claim) {
+	old := c.demand
+	m.setDemand(c)
+	c.age, c.id = c.lane.age, c.lane.id
+	for i, p := range c.via {
+		if p != nil {
+			g := p.group(c.rank())
+			g.demand += c.demand[i] - old[i]
+			g.holders.fix(c.held[i])
+			m.markPurse(p)
+		}
+	}
+}
+
+// letGo takes a holder's demand back.
+func (m *Machine) letGo(c *claim) {
+	for i, p := range c.via {
+		if p != nil {
+			g := p.group(c.rank())
+			g.demand -= c.demand[i]
+			g.holders.remove(c.held[i])
+			m.markPurse(p)
+		}
+		c.via[i], c.demand[i] = nil, 0
+	}
+	c.state = claimOff
+}
+
+// stillGranted asks every purse again at the moment of sending. A claim that
+// is refused goes back in line there.
+func (m *Machine) stillGranted(c *claim) bool {
+	level := m.refusedAt(c, levels)
+	if level == levels {
+		return true
+	}
+	m.letGo(c)
+	c.lane.open--
+	m.park(c, level, true)
+	m.placeLane(c.lane)
+	return false
+}
+
+// refusedAt is the first level below a limit whose budget gives the claim no
+// token now. It chooses the purse for each level on the way.
+func (m *Machine) refusedAt(c *claim, below int) int {
+	for i := c.nextLevel(-1); i < below; i = c.nextLevel(i) {
+		if m.purseFor(c, i) == nil {
+			return i
+		}
+	}
+	return below
+}
+
+// purseFor is the purse of a budget that would give the claim a token now: the
+// reserve first for tier "new".
+func (m *Machine) purseFor(c *claim, level int) *purse {
+	b := c.budgets[level]
+	if !b.binds() {
+		return nil
+	}
+	if !b.admits(c.tier()) {
+		return nil
+	}
+	if c.state == claimHolding && c.via[level] != nil {
+		if m.permitted(c.via[level], c, level) {
+			return c.via[level]
+		}
+		return nil
+	}
+	if c.tier() == tierNew && m.permitted(&b.fresh, c, level) {
+		return &b.fresh
+	}
+	if m.permitted(&b.main, c, level) {
+		return &b.main
+	}
+	return nil
+}

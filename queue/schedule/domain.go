@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package schedule
+
+import (
+	"slices"
+	"time"
+)
+
+// idleDomains is how many answers are remembered for domains without mail.
+const idleDomains = 10_000
+
+func (m *Machine) domain(name string) *domain {
+	d := m.domains[name]
+	if d == nil {
+		d = &domain{name: name}
+		d.timer = timer{kind: timerDomain, owner: d}
+		m.domains[name] = d
+	}
+	return d
+}
+
+// restDomain remembers a domain without mail for a while.
+func (m *Machine) restDomain(d *domain) {
+	if d.resting {
+		return
+	}
+	d.resting = true
+	m.resting.push(d)
+	for m.resting.len() > idleDomains {
+		o, _ := m.resting.pop()
+		o.resting = false
+		if len(o.backlogs) > 0 {
+			continue
+		}
+		m.set(&o.timer, time.Time{})
+		m.leaveSite(o)
+		delete(m.domains, o.name)
+	}
+}
+
+// domainReady reports whether a domain's site is known, and asks for it otherwise.
+func (m *Machine) domainReady(d *domain) bool {
+	valid := d.until.IsZero() || d.until.After(m.now)
+	switch d.state {
+	case domainOK:
+		if valid {
+			return true
+		}
+	case domainPending:
+		return false
+	case domainFailed, domainPermanent:
+		if valid {
+			return false
+		}
+	case domainUnknown:
+	}
+	d.state = domainPending
+	m.set(&d.timer, time.Time{})
+	m.resolves.push(d)
+	return false
+}
+
+func (m *Machine) resolved(f *Resolved) {
+	d := m.domains[f.Domain]
+	if d == nil {
+		return
+	}
+	d.until = f.Until
+	switch {
+	case f.Site != "":
+		d.state = domainOK
+		m.joinSite(d, siteKey{f.Site, f.Provider})
+	case f.Permanent:
+		d.state = domainPermanent
+	default:
+		d.state = domainFailed
+		if !f.Until.After(m.now) {
+			d.until = m.now.Add(time.Minute)
+		}
+	}
+	if d.state != domainOK {
+		m.set(&d.timer, d.until)
+	}
+	m.settleDomain(d)
+}
+
+// settleDomain follows a new answer, or the end of one: whoever has due mail
+// finds its lane, or leaves it and asks again.
+func (m *Machine) settleDomain(d *domain) {
+	for i := len(d.backlogs) - 1; i >= 0; i-- {
+		if i < len(d.backlogs) {
+			m.settleAll(d.backlogs[i])
+		}
+	}
+}
+
+func (m *Machine) isHeld(k backlogKey) bool {
+	if len(m.holds) == 0 {
+		return false
+	}
+	for _, h := range [...]holdKey{{}, {domain: k.domain}, {class: k.class}, {k.domain, k.class}} {
+		if _, ok := m.holds[h]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+// hold stops or releases a class, a domain, both, or everything. Operators do
+// this rarely, so it looks at every backlog it could mean.
+func (m *Machine) hold(f *Hold) {
+	k := holdKey{f.Domain, f.Class}
+	if f.Off {
+		delete(m.holds, k)
+	} else {
+		m.holds[k] = struct{}{}
+	}
+	list := m.backlogList
+	if f.Domain != "" {
+		list = nil
+		if d := m.domains[f.Domain]; d != nil {
+			list = d.backlogs
+		}
+	}
+	for _, b := range slices.Clone(list) {
+		if f.Class != 0 && b.key.class != f.Class {
+			continue
+		}
+		b.held = m.isHeld(b.key)
+		m.settleAll(b)
+	}
+}
