@@ -3,7 +3,7 @@
 // Package peer finds the programs of others that tests run against: Postfix,
 // swaks, Prometheus, a Python or Node.js module.
 //
-// A test that needs one begins with [Command], [Python] or [Node]. Where the
+// A test that needs one begins with [Command], [Python] or [Node]; [Missing] is for anything else. Where the
 // program is missing the test is skipped and the skip names the package to
 // install; with CI=true in the environment it fails instead, so that a run
 // cannot be green because it tested nothing. `make deps` installs everything.
@@ -37,7 +37,7 @@ func Command(t testing.TB, name, pkg string) string {
 			return path
 		}
 	}
-	return missing(t, name, "apt-get install "+pkg)
+	return Missing(t, name, "run make deps, or apt-get install "+pkg)
 }
 
 // Python returns the path of the Python interpreter that can import module,
@@ -46,7 +46,7 @@ func Python(t testing.TB, module, pkg string) string {
 	t.Helper()
 	// #nosec G204 -- the module is a constant of the calling test.
 	if err := exec.CommandContext(t.Context(), python, "-c", "import "+module).Run(); err != nil {
-		return missing(t, "the Python module "+module, "apt-get install "+pkg)
+		return Missing(t, "the Python module "+module, "run make deps, or apt-get install "+pkg)
 	}
 	return python
 }
@@ -58,15 +58,17 @@ func Node(t testing.TB, module string) (node, modules string) {
 	node = Command(t, "node", "nodejs")
 	modules = filepath.Join(top(t), nodePrefix, "node_modules")
 	if _, err := os.Stat(filepath.Join(modules, module, "package.json")); err != nil {
-		missing(t, "the npm package "+module, "npm install --prefix "+nodePrefix+" "+module)
+		Missing(t, "the npm package "+module, "run make deps, or npm install --prefix "+nodePrefix+" "+module)
 	}
 	return node, modules
 }
 
-// missing skips the test, or fails it in CI.
-func missing(t testing.TB, what, remedy string) string {
+// Missing ends a test for want of something on this machine, and says what
+// would help: it skips, or fails with CI=true. It returns "" only to satisfy
+// the compiler.
+func Missing(t testing.TB, what, remedy string) string {
 	t.Helper()
-	const text = "%s is not installed: run make deps, or %s"
+	const text = "%s is missing: %s"
 	if os.Getenv("CI") == "true" {
 		t.Fatalf(text, what, remedy)
 	}

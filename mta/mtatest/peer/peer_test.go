@@ -49,15 +49,15 @@ func TestMissingPeerSkipsHereAndFailsInCI(t *testing.T) {
 	}{
 		"command": {
 			func(t testing.TB) { Command(t, "no-such-command", "a-package") },
-			"no-such-command is not installed: run make deps, or apt-get install a-package",
+			"no-such-command is missing: run make deps, or apt-get install a-package",
 		},
 		"python": {
 			func(t testing.TB) { Python(t, "no_such_module", "python3-x") },
-			"the Python module no_such_module is not installed: run make deps, or apt-get install python3-x",
+			"the Python module no_such_module is missing: run make deps, or apt-get install python3-x",
 		},
 		"node": {
 			func(t testing.TB) { _, _ = Node(t, "no-such-module") },
-			"is not installed: run make deps, or ",
+			"is missing: run make deps, or ",
 		},
 	}
 	for name, ask := range asks {
