@@ -21,7 +21,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// metrics is the design's first set of metrics with their labels.
+// metrics is the first set of the engine's metrics, with their labels. The
+// dashboard shows them all.
 const metrics = `
 segue_recipients_total          result stream provider
 segue_segment_recipients_total  result segment tier
@@ -34,6 +35,10 @@ segue_accept_seconds
 segue_delivery_seconds          provider
 segue_sign_seconds              backend
 `
+
+// alerted names metrics that only the alerts read: what they count happens
+// rarely, so a dashboard would show nothing.
+const alerted = "segue_overdraft_total segue_contact_events_total"
 
 // labels returns the labels of each metric.
 func labels() map[string][]string {
@@ -173,7 +178,7 @@ func filled(expr string) string {
 }
 
 // TestMetricNames holds the dashboard and the alerts to the metrics of the
-// design, and the dashboard to all of them.
+// engine, and the dashboard to all of them.
 func TestMetricNames(t *testing.T) {
 	t.Parallel()
 	name := regexp.MustCompile(`\bsegue_[a-z_]+`)
@@ -182,7 +187,7 @@ func TestMetricNames(t *testing.T) {
 	for _, file := range []string{"grafana/overview.json", "prometheus/alerts.yml"} {
 		for _, match := range name.FindAllString(read(t, file), -1) {
 			match = strings.TrimSuffix(strings.TrimSuffix(match, "_bucket"), "_count")
-			if _, ok := known[match]; !ok {
+			if _, ok := known[match]; !ok && !slices.Contains(strings.Fields(alerted), match) {
 				t.Errorf("%s: the engine has no metric %s", file, match)
 			}
 			used[match] = used[match] || file == "grafana/overview.json"
@@ -215,7 +220,7 @@ func samplePage(t *testing.T) string {
 func sampleMetrics(registry *client.Registry) func() {
 	values := map[string][]string{
 		"result": {"accepted", "delivered", "deferred", "bounced"}, "stream": {"transactional", "marketing"},
-		"provider": {"google", "other"}, "segment": {"trial", ""}, "tier": {"active", "dormant"}, "state": {"ready", "held"},
+		"provider": {"google", "other"}, "segment": {"trial", ""}, "tier": {"active", "dormant"}, "state": {"waiting", "held"},
 		"source": {"a1"}, "reason": {"hard_bounce", "complaint"}, "backend": {"rsa"},
 	}
 	var moves []func()
