@@ -1,0 +1,417 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rule
+
+import (
+	"math"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// predicate is a compiled condition.
+type predicate func(v *Values) bool
+
+// compiler makes closures of a checked tree, and notes what it reads.
+type compiler struct {
+	schema *Schema
+	reads  map[string]bool
+	time   bool
+	err    error
+}
+
+func (c *compiler) broken() predicate {
+	c.err = errNode
+	return func(*Values) bool { return false }
+}
+
+func (c *compiler) node(n Node) predicate {
+	switch n.Kind {
+	case KindConst:
+		value := n.Value
+		return func(*Values) bool { return value }
+	case KindNot:
+		inner := c.node(n.Nodes[0])
+		return func(v *Values) bool { return !inner(v) }
+	case KindAll:
+		return all(c.nodes(n.Nodes))
+	case KindAny:
+		return anyOf(c.nodes(n.Nodes))
+	case KindTest:
+		return c.test(n)
+	default:
+		return c.broken()
+	}
+}
+
+func (c *compiler) nodes(nodes []Node) []predicate {
+	out := make([]predicate, len(nodes))
+	for i, n := range nodes {
+		out[i] = c.node(n)
+	}
+	return out
+}
+
+// all has a case of its own for the commonest sizes: a loop costs as much as
+// the conditions.
+func all(p []predicate) predicate {
+	switch len(p) {
+	case 2:
+		a, b := p[0], p[1]
+		return func(v *Values) bool { return a(v) && b(v) }
+	case 3:
+		a, b, c := p[0], p[1], p[2]
+		return func(v *Values) bool { return a(v) && b(v) && c(v) }
+	default:
+		return func(v *Values) bool {
+			for _, f := range p {
+				if !f(v) {
+					return false
+				}
+			}
+			return true
+		}
+	}
+}
+
+func anyOf(p []predicate) predicate {
+	if len(p) == 2 {
+		a, b := p[0], p[1]
+		return func(v *Values) bool { return a(v) || b(v) }
+	}
+	return func(v *Values) bool {
+		for _, f := range p {
+			if f(v) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// slot resolves an attribute and notes that the rule reads it.
+func (c *compiler) slot(o *Operand) (int, Type) {
+	slot, t, ok := c.schema.Slot(o.Attr)
+	if !ok {
+		c.err = errNode
+		return 0, Missing
+	}
+	c.reads[o.Attr] = true
+	if o.Topic != "" {
+		t = Number
+	}
+	return slot, t
+}
+
+// operandType is the type of either side of a comparison.
+func (c *compiler) operandType(o *Operand) Type {
+	switch {
+	case o.Attr != "":
+		_, t := c.slot(o)
+		return t
+	case o.Text != nil:
+		return Text
+	case o.Number != nil:
+		return Number
+	case o.Boolean != nil:
+		return Boolean
+	default:
+		return Time
+	}
+}
+
+func (c *compiler) test(n Node) predicate {
+	switch n.Op {
+	case OpIs:
+		slot, _ := c.slot(n.Left)
+		return func(v *Values) bool { return v.Slots[slot].kind == Boolean && v.Slots[slot].bits == 1 }
+	case OpHas:
+		slot, t := c.slot(n.Left)
+		return func(v *Values) bool { return v.Slots[slot].kind == t }
+	case OpEqual, OpLess, OpAtMost, OpGreater, OpAtLeast:
+		return c.comparison(n)
+	case OpIn:
+		return c.membership(n)
+	case OpStartsWith, OpEndsWith, OpContains:
+		return c.textPair(n, textTest(n.Op))
+	case OpMatches:
+		return c.pattern(n)
+	case OpHasAny, OpHasAll:
+		return c.list(n)
+	default:
+		return c.broken()
+	}
+}
+
+func (c *compiler) comparison(n Node) predicate {
+	switch c.operandType(n.Left) {
+	case Text:
+		if slot, _ := c.slot(n.Left); n.Op == OpEqual && n.Right.Text != nil {
+			literal := *n.Right.Text
+			return func(v *Values) bool {
+				x := &v.Slots[slot]
+				return x.kind == Text && x.text == literal
+			}
+		}
+		return c.textPair(n, textTest(n.Op))
+	case Number:
+		return c.numbers(n)
+	case Boolean:
+		return c.booleans(n)
+	case Time:
+		return c.times(n)
+	default:
+		return c.broken()
+	}
+}
+
+// textTest is what an operator asks of two present texts.
+func textTest(op Op) func(a, b string) bool {
+	switch op {
+	case OpEqual:
+		return func(a, b string) bool { return a == b }
+	case OpLess:
+		return func(a, b string) bool { return a < b }
+	case OpAtMost:
+		return func(a, b string) bool { return a <= b }
+	case OpGreater:
+		return func(a, b string) bool { return a > b }
+	case OpAtLeast:
+		return func(a, b string) bool { return a >= b }
+	case OpStartsWith:
+		return strings.HasPrefix
+	case OpEndsWith:
+		return strings.HasSuffix
+	default:
+		return strings.Contains
+	}
+}
+
+// textPair compares a text attribute with a literal or another attribute.
+func (c *compiler) textPair(n Node, holds func(a, b string) bool) predicate {
+	left, _ := c.slot(n.Left)
+	if n.Right.Text != nil {
+		literal := *n.Right.Text
+		return func(v *Values) bool {
+			x := &v.Slots[left]
+			return x.kind == Text && holds(x.text, literal)
+		}
+	}
+	right, _ := c.slot(n.Right)
+	return func(v *Values) bool {
+		x, y := &v.Slots[left], &v.Slots[right]
+		return x.kind == Text && y.kind == Text && holds(x.text, y.text)
+	}
+}
+
+func (c *compiler) pattern(n Node) predicate {
+	slot, _ := c.slot(n.Left)
+	re, err := regexp.Compile(*n.Right.Text)
+	if err != nil {
+		return c.broken()
+	}
+	return func(v *Values) bool {
+		x := &v.Slots[slot]
+		return x.kind == Text && re.MatchString(x.text)
+	}
+}
+
+func (c *compiler) booleans(n Node) predicate {
+	left, _ := c.slot(n.Left)
+	if n.Right.Boolean != nil {
+		var bits uint64
+		if *n.Right.Boolean {
+			bits = 1
+		}
+		return func(v *Values) bool { return v.Slots[left].kind == Boolean && v.Slots[left].bits == bits }
+	}
+	right, _ := c.slot(n.Right)
+	return func(v *Values) bool {
+		x, y := &v.Slots[left], &v.Slots[right]
+		return x.kind == Boolean && y.kind == Boolean && x.bits == y.bits
+	}
+}
+
+// numbers compares a number attribute, or one topic, with a literal or another.
+func (c *compiler) numbers(n Node) predicate {
+	if slot, _ := c.slot(n.Left); n.Left.Topic == "" && n.Right.Number != nil {
+		return numberLiteral(slot, n.Op, *n.Right.Number)
+	}
+	left, right := c.number(n.Left), c.number(n.Right)
+	holds := ordered[float64](n.Op)
+	return func(v *Values) bool {
+		a, ok := left(v)
+		if !ok {
+			return false
+		}
+		b, ok := right(v)
+		return ok && holds(a, b)
+	}
+}
+
+// numberLiteral is the commonest condition, without indirection.
+func numberLiteral(slot int, op Op, literal float64) predicate {
+	get := func(v *Values) (float64, bool) {
+		x := &v.Slots[slot]
+		return math.Float64frombits(x.bits), x.kind == Number
+	}
+	switch op {
+	case OpLess:
+		return func(v *Values) bool { n, ok := get(v); return ok && n < literal }
+	case OpAtMost:
+		return func(v *Values) bool { n, ok := get(v); return ok && n <= literal }
+	case OpGreater:
+		return func(v *Values) bool { n, ok := get(v); return ok && n > literal }
+	case OpAtLeast:
+		return func(v *Values) bool { n, ok := get(v); return ok && n >= literal }
+	default:
+		return func(v *Values) bool { n, ok := get(v); return ok && n == literal }
+	}
+}
+
+// number reads one side of a comparison of numbers; false where it is missing.
+func (c *compiler) number(o *Operand) func(*Values) (float64, bool) {
+	if o.Number != nil {
+		literal := *o.Number
+		return func(*Values) (float64, bool) { return literal, true }
+	}
+	slot, _ := c.slot(o)
+	if topic := o.Topic; topic != "" {
+		return func(v *Values) (float64, bool) { return v.Slots[slot].topic(topic) }
+	}
+	return func(v *Values) (float64, bool) {
+		x := &v.Slots[slot]
+		return math.Float64frombits(x.bits), x.kind == Number
+	}
+}
+
+// times compares instants in microseconds.
+func (c *compiler) times(n Node) predicate {
+	left, right := c.instant(n.Left), c.instant(n.Right)
+	holds := ordered[int64](n.Op)
+	return func(v *Values) bool {
+		a, ok := left(v)
+		if !ok {
+			return false
+		}
+		b, ok := right(v)
+		return ok && holds(a, b)
+	}
+}
+
+func (c *compiler) instant(o *Operand) func(*Values) (int64, bool) {
+	offset := time.Duration(o.Offset).Microseconds()
+	switch {
+	case o.Time != nil:
+		literal := o.Time.UnixMicro()
+		return func(*Values) (int64, bool) { return literal, true }
+	case o.Now:
+		c.time = true
+		return func(v *Values) (int64, bool) { return v.Now.UnixMicro() + offset, true }
+	default:
+		slot, _ := c.slot(o)
+		return func(v *Values) (int64, bool) {
+			x := &v.Slots[slot]
+			return int64(x.bits) + offset, x.kind == Time
+		}
+	}
+}
+
+// ordered is what an operator asks of two present numbers or instants.
+func ordered[T int64 | float64](op Op) func(a, b T) bool {
+	switch op {
+	case OpLess:
+		return func(a, b T) bool { return a < b }
+	case OpAtMost:
+		return func(a, b T) bool { return a <= b }
+	case OpGreater:
+		return func(a, b T) bool { return a > b }
+	case OpAtLeast:
+		return func(a, b T) bool { return a >= b }
+	default:
+		return func(a, b T) bool { return a == b }
+	}
+}
+
+func (c *compiler) membership(n Node) predicate {
+	switch {
+	case len(n.Right.Texts) > 0:
+		slot, _ := c.slot(n.Left)
+		in := oneOf(n.Right.Texts)
+		return func(v *Values) bool {
+			x := &v.Slots[slot]
+			return x.kind == Text && in(x.text)
+		}
+	case len(n.Right.Numbers) > 0:
+		get := c.number(n.Left)
+		sorted := slices.Sorted(slices.Values(n.Right.Numbers))
+		return func(v *Values) bool {
+			x, ok := get(v)
+			if !ok {
+				return false
+			}
+			_, found := slices.BinarySearch(sorted, x)
+			return found
+		}
+	}
+	slot, t := c.slot(n.Right)
+	holds := func(x *Value, item string) bool { return x.has(item) }
+	if t == Topics {
+		holds = func(x *Value, item string) bool { _, ok := x.topic(item); return ok }
+	}
+	if n.Left.Text != nil {
+		item := *n.Left.Text
+		return func(v *Values) bool { return holds(&v.Slots[slot], item) }
+	}
+	left, _ := c.slot(n.Left)
+	return func(v *Values) bool {
+		x := &v.Slots[left]
+		return x.kind == Text && holds(&v.Slots[slot], x.text)
+	}
+}
+
+// few is up to how many texts a scan beats a hash.
+const few = 8
+
+// oneOf tests for membership in literal texts.
+func oneOf(texts []string) func(string) bool {
+	texts = slices.Clone(texts)
+	if len(texts) <= few {
+		return func(s string) bool { return slices.Contains(texts, s) }
+	}
+	hashed := make(map[string]struct{}, len(texts))
+	for _, s := range texts {
+		hashed[s] = struct{}{}
+	}
+	return func(s string) bool {
+		_, ok := hashed[s]
+		return ok
+	}
+}
+
+// list is has_any and has_all: the one that scans the shorter side.
+func (c *compiler) list(n Node) predicate {
+	slot, _ := c.slot(n.Left)
+	want := ListValue(n.Right.Texts...).set.list
+	blank := slices.Contains(n.Right.Texts, "") // no list holds it
+	if n.Op == OpHasAll {
+		return func(v *Values) bool {
+			x := &v.Slots[slot]
+			if x.kind != List || blank {
+				return false
+			}
+			for _, item := range want {
+				if !x.has(item) {
+					return false
+				}
+			}
+			return true
+		}
+	}
+	in := oneOf(want)
+	return func(v *Values) bool {
+		x := &v.Slots[slot]
+		return x.kind == List && slices.ContainsFunc(x.set.list, in)
+	}
+}

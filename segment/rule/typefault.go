@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rule
+
+import (
+	"fmt"
+	"strings"
+)
+
+// typeFault puts what CEL's checker says into words for people who write
+// rules. Only its message is left of the types by then.
+func typeFault(message string) (say, hint string) {
+	if wanted, ok := strings.CutPrefix(message, "expected type 'bool' but found '"); ok {
+		return fmt.Sprintf("a %s is not a condition", typeName(strings.TrimSuffix(wanted, "'"))), "compare it with something"
+	}
+	if of, ok := strings.CutPrefix(message, "type '"); ok && strings.Contains(of, "field selection") {
+		of, _, _ = strings.Cut(of, "'")
+		return fmt.Sprintf("a %s has no parts", typeName(of)), ""
+	}
+	rest, ok := strings.CutPrefix(message, "found no matching overload for '")
+	name, args, found := strings.Cut(rest, "' applied to '")
+	if !ok || !found {
+		return "types do not fit: " + shorten(message), ""
+	}
+	args = strings.TrimSuffix(args, "'")
+	target, args, method := strings.Cut(args, ".(")
+	if !method {
+		args = strings.TrimPrefix(target, "(")
+	}
+	list := splitTypes(strings.TrimSuffix(args, ")"))
+	if method {
+		return methodFault(name, target, list)
+	}
+	if len(list) == 2 {
+		if say, hint := pairFault(plainName(name), list[0], list[1]); say != "" {
+			return say, hint
+		}
+	}
+	return fmt.Sprintf("%s does not take (%s)", plainName(name), typeNames(list)), functionHint(plainName(name))
+}
+
+func methodFault(name, target string, args []string) (say, hint string) {
+	target = typeName(target)
+	if target != "text" {
+		hint = ""
+		switch {
+		case target == "list" && name == "contains":
+			hint = `write "x" in contact.list`
+		case target == "topics":
+			hint = `write "x" in account.topics`
+		}
+		return fmt.Sprintf("%s works on a text, not on a %s", name, target), hint
+	}
+	return fmt.Sprintf("%s takes one text, not (%s)", name, typeNames(args)), `write contact.x.` + name + `("...")`
+}
+
+// pairFault speaks of operators with two sides; "" for anything else.
+func pairFault(op, a, b string) (say, hint string) {
+	left, right := typeName(a), typeName(b)
+	switch op {
+	case "==", "!=", "<", "<=", ">", ">=":
+		if left == right {
+			return fmt.Sprintf("%s does not compare a %s with a %s", op, left, right), sameTypeHint(left)
+		}
+		return fmt.Sprintf("cannot compare a %s with a %s", left, right), compareHint(left, right)
+	case "&&", "||":
+		return fmt.Sprintf("%s stands between two conditions, here between a %s and a %s", op, left, right), "compare a value with something to make it a condition"
+	case "in":
+		if right == "text" {
+			return "in does not search a text", `write contact.x.contains("...")`
+		}
+		return fmt.Sprintf("a %s cannot be in a %s", left, right), `write contact.x in ["a", "b"], or "a" in contact.list`
+	case "[_]":
+		return fmt.Sprintf("a %s cannot be indexed by a %s", left, right), `only topics can: account.topics["x"]; for a list write "x" in contact.list`
+	case "+", "-":
+		if left == "number" || right == "number" {
+			return "rules do not calculate with numbers", "with times, write days(7) or hours(12); else import the result as an attribute of its own"
+		}
+		return fmt.Sprintf("a %s and a %s cannot be added or subtracted", left, right), "only times can: now - days(30)"
+	default:
+		return "", ""
+	}
+}
+
+func sameTypeHint(t string) string {
+	switch t {
+	case "list":
+		return "use has_any, has_all, has_none or in"
+	case "topics":
+		return `compare one topic: account.topics["x"] > 0.5`
+	case "boolean":
+		return "use == or !="
+	default:
+		return ""
+	}
+}
+
+func compareHint(a, b string) string {
+	either := func(t string) bool { return a == t || b == t }
+	switch {
+	case either("list"):
+		return `write "x" in contact.list, or use has_any, has_all, has_none`
+	case either("topics"):
+		return `compare one topic: account.topics["x"] > 0.5`
+	case either("time") && either("text"):
+		return `write timestamp("2026-01-02")`
+	case either("time") && either("duration"):
+		return "write now - days(30) for an instant"
+	case either("duration"):
+		return "write days(7) or hours(12) for a duration"
+	case either("number") && either("text"):
+		return "a text stands in quotes, a number does not"
+	case either("boolean"):
+		return "a boolean is compared with true or false, or stands alone"
+	default:
+		return ""
+	}
+}
+
+func functionHint(name string) string {
+	switch name {
+	case "days", "hours":
+		return "write " + name + "(7)"
+	case "has":
+		return "write has(contact.x)"
+	case "duration":
+		return `write duration("36h")`
+	case "timestamp":
+		return `write timestamp("2026-01-02")`
+	case "has_any", "has_all", "has_none":
+		return "write " + name + `(contact.list, ["a", "b"])`
+	case "!":
+		return "! stands before a condition"
+	default:
+		return ""
+	}
+}
+
+// splitTypes splits CEL's list of types at the commas outside of brackets.
+func splitTypes(list string) []string {
+	var out []string
+	depth, from := 0, 0
+	for i := range len(list) {
+		switch list[i] {
+		case '(':
+			depth++
+		case ')':
+			depth--
+		case ',':
+			if depth == 0 {
+				out = append(out, strings.TrimSpace(list[from:i]))
+				from = i + 1
+			}
+		}
+	}
+	if last := strings.TrimSpace(list[from:]); last != "" {
+		out = append(out, last)
+	}
+	return out
+}
+
+func typeNames(list []string) string {
+	names := make([]string, len(list))
+	for i, t := range list {
+		names[i] = typeName(t)
+	}
+	return strings.Join(names, ", ")
+}
+
+// typeName is our word for a type of CEL.
+func typeName(t string) string {
+	switch {
+	case t == "string":
+		return "text"
+	case t == "double", t == "int", t == "uint":
+		return "number"
+	case t == "bool":
+		return "boolean"
+	case strings.HasSuffix(t, "imestamp"):
+		return "time"
+	case strings.HasSuffix(t, "uration"):
+		return "duration"
+	case strings.HasPrefix(t, "list("):
+		return "list"
+	case strings.HasPrefix(t, "map("):
+		return "topics"
+	default:
+		return t
+	}
+}
