@@ -127,7 +127,7 @@ func (m *Machine) land(id ID, fl *flight) {
 }
 
 // fly takes an item out of the window while it stays on disk.
-func (m *Machine) fly(b *backlog, id ID, state flightState) {
+func (m *Machine) fly(b *backlog, id ID, state flightState) *flight {
 	var fl *flight
 	if n := len(m.spareFlight); n > 0 {
 		fl = m.spareFlight[n-1]
@@ -138,6 +138,7 @@ func (m *Machine) fly(b *backlog, id ID, state flightState) {
 	fl.state, fl.b = state, b
 	b.out++
 	m.flights[id] = fl
+	return fl
 }
 
 // leave ends a flight whose recipient is no longer on disk where it was, and puts its retry in place.

@@ -62,11 +62,16 @@ func (b *budget) valid(now time.Time) bool {
 // source's total does so only when it has a Cap.
 func (b *budget) binds() bool { return b.known || b.must }
 
-// released is how much of n the day has given out by now.
-func (b *budget) released(now time.Time, n int) int {
+// inWindow reports whether the budget gives anything out at this hour.
+func (b *budget) inWindow(now time.Time) bool {
+	return !now.Before(b.cap.Open) && now.Before(b.cap.Close)
+}
+
+// share is the part of n that a paced window has given out by now.
+func (b *budget) share(now time.Time, n int) int {
 	c := &b.cap
 	switch {
-	case n <= 0 || now.Before(c.Open) || !now.Before(c.Close):
+	case n <= 0 || !b.inWindow(now):
 		return 0
 	case !c.Pace:
 		return n
@@ -74,14 +79,19 @@ func (b *budget) released(now time.Time, n int) int {
 	return int(muldiv(uint64(n), uint64(now.Sub(c.Open)), uint64(c.Close.Sub(c.Open))))
 }
 
+// released is how much of the day has been given out by now: the first
+// token when the window opens, the last one n-th part of it before it closes.
+func (b *budget) released(now time.Time) int {
+	if !b.inWindow(now) {
+		return 0
+	}
+	return min(b.cap.Allowed, b.share(now, b.cap.Allowed)+1)
+}
+
 // ceiling is how many recipients may have been charged by now: what the
 // window released, and never so many that 24 hours see more than 1.25 x the day.
 func (b *budget) ceiling(now time.Time) int {
-	n := b.released(now, b.cap.Allowed)
-	if n == 0 && b.cap.Allowed > 0 && !now.Before(b.cap.Open) && now.Before(b.cap.Close) {
-		n = 1
-	}
-	return min(n, b.rolling(now))
+	return min(b.released(now), b.rolling(now))
 }
 
 func (b *budget) rolling(now time.Time) int {
@@ -100,7 +110,7 @@ func (b *budget) reserve(now time.Time) int {
 	if b.cap.Reserved == 0 || !now.Before(b.lastTenth()) {
 		return 0
 	}
-	return max(0, b.released(now, b.cap.Reserved)-b.usedNew)
+	return max(0, b.share(now, b.cap.Reserved)-b.usedNew)
 }
 
 func (b *budget) lastTenth() time.Time {
@@ -158,9 +168,9 @@ func (b *budget) change(now time.Time) time.Time {
 		consider(b.lastTenth())
 	}
 	if c.Pace && !now.Before(c.Open) && now.Before(c.Close) {
-		consider(b.releaseTime(b.released(now, c.Allowed) + 1))
+		consider(b.releaseTime(b.released(now) + 1))
 		if c.Reserved > 0 {
-			consider(b.reserveTime(b.released(now, c.Reserved) + 1))
+			consider(b.shareTime(b.share(now, c.Reserved)+1, c.Reserved))
 		}
 	}
 	if hours := now.Sub(c.Start); hours >= 0 && b.rolling(now) <= b.cap.Allowed {
@@ -170,13 +180,12 @@ func (b *budget) change(now time.Time) time.Time {
 }
 
 // releaseTime is when the n-th token of the day is given out.
-func (b *budget) releaseTime(n int) time.Time { return b.shareTime(n, b.cap.Allowed) }
+func (b *budget) releaseTime(n int) time.Time { return b.shareTime(n-1, b.cap.Allowed) }
 
-func (b *budget) reserveTime(n int) time.Time { return b.shareTime(n, b.cap.Reserved) }
-
+// shareTime is when a paced window has given out n of a part.
 func (b *budget) shareTime(n, of int) time.Time {
 	c := &b.cap
-	if of <= 0 || n > of || !c.Pace || n <= 1 && of == c.Allowed {
+	if of <= 0 || n <= 0 || n > of || !c.Pace {
 		return c.Open
 	}
 	width := uint64(c.Close.Sub(c.Open))

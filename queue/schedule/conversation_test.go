@@ -54,6 +54,10 @@ func (w *world) command(d *datadriven.TestData) {
 		n := len(w.sent)
 		w.deliver()
 		w.printSent(n)
+	case "log":
+		n := len(w.sent)
+		w.deliver()
+		w.printOrder(n)
 	case "advance":
 		dur, err := time.ParseDuration(d.CmdArgs[0].Key)
 		w.check(err)

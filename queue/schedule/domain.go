@@ -88,9 +88,11 @@ func (m *Machine) resolved(f *Resolved) {
 // settleDomain follows a new answer, or the end of one: whoever has due mail
 // finds its lane, or leaves it and asks again.
 func (m *Machine) settleDomain(d *domain) {
-	for i := len(d.backlogs) - 1; i >= 0; i-- {
-		if i < len(d.backlogs) {
-			m.settleAll(d.backlogs[i])
+	for i := 0; i < len(d.backlogs); {
+		b := d.backlogs[i]
+		m.settleAll(b)
+		if i < len(d.backlogs) && d.backlogs[i] == b {
+			i++ // it was not released
 		}
 	}
 }

@@ -107,6 +107,15 @@ func (w *world) printSent(n int) {
 	w.printf("wake %s", w.at(w.r.Wake))
 }
 
+// printOrder writes what was delivered since n as a list of classes.
+func (w *world) printOrder(n int) {
+	var list []string
+	for _, t := range w.sent[n:] {
+		list = append(list, fmt.Sprint(t.Class))
+	}
+	w.printf("classes in order: %s", strings.Join(list, " "))
+}
+
 func (w *world) why(p params) {
 	k := backlogKey{p.m["domain"], ClassID(p.num("class", 1))}
 	id := parseID(p.m["id"])

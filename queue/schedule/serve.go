@@ -201,7 +201,7 @@ func (m *Machine) fill(co *conn, q *queue, c *claim, over bool, most int) {
 		co.items = append(co.items, *it)
 		id := it.ID
 		m.drop(q, 0)
-		m.fly(q.b, id, flightSending)
+		m.fly(q.b, id, flightSending).conn = co
 	}
 	if co.n == 0 {
 		clear(co.charged)

@@ -259,6 +259,7 @@ const (
 // flight is a recipient that is on disk but not in a window.
 type flight struct {
 	state flightState
+	conn  *conn // sending
 	b     *backlog
 	to    *backlog // of the retry that waits for the conclusion
 	item  Item
