@@ -27,36 +27,42 @@ const (
 )
 
 // Tier is a degree of engagement. All six exist without being declared; a table
-// overrides what it names, by name, and "0s" or 0 takes a limit away. A contact
-// is in the first whose conditions all hold, in the order dead, active, warm,
-// cooling, new, dormant; where none does, in cooling. Only human engagement
-// counts (click, reply, login, purchase), never machine opens or scanner clicks.
+// overrides what it names. A contact is in the first whose condition holds, in
+// the order dead, active, warm, cooling, new, dormant; where none does, in
+// cooling. Only human engagement counts (click, reply, login, purchase), never
+// machine opens or scanner clicks. active, warm, cooling and new are bounded by
+// within and max_sends; dormant and dead, which are about silence, by beyond and
+// min_sends.
 type Tier struct {
 	// One of the six.
 	Name string `toml:"name" required:"true" identity:"true" need:"say which of the six tiers" enum:"new,active,warm,cooling,dormant,dead"`
 
 	// At most this long since the last human engagement; for new, since the first
-	// send. A contact that never engaged is within nothing but new. 0s is no limit.
-	Within Duration `toml:"within" defaultdoc:"see below"`
+	// send to a contact that never engaged. The defaults are the days at which
+	// published engagement cohorts break.
+	Within Duration `toml:"within" defaultdoc:"30d for new and active, 90d for warm, 180d for cooling" min:"1m" max:"36500d"`
 
-	// Longer than this since the last human engagement, or, for a contact that never
-	// engaged, since the first send. 0s is no limit.
-	Beyond Duration `toml:"beyond" defaultdoc:"see below"`
+	// For dormant and dead: silent for longer than this, counted from the last human
+	// engagement, or from the first send where there was none. The defaults are half
+	// a year, the usual end of an engaged list, and a year, after which an address is
+	// as likely abandoned as read.
+	Beyond Duration `toml:"beyond" defaultdoc:"180d for dormant, 365d for dead" min:"1m" max:"36500d"`
 
-	// At least so many sends since the last human engagement (ever, if there was
-	// none). Days alone would punish those who are written to rarely. 0 is no limit.
-	MinSends int `toml:"min_sends" defaultdoc:"see below" min:"0" max:"1000000"`
+	// For dormant and dead: at least so many sends without an answer. Days alone would
+	// punish those who are rarely written to; the defaults give the reader of a
+	// monthly letter a fair chance first.
+	MinSends int `toml:"min_sends" defaultdoc:"6 for dormant, 10 for dead" min:"0" max:"1000000"`
 
-	// At most so many sends since the last human engagement; for new, at most so many
-	// ever. 0 is no limit.
-	MaxSends int `toml:"max_sends" defaultdoc:"see below" min:"0" max:"1000000"`
+	// For the others: at most so many sends without an answer. By default only new is
+	// bounded: four in the first month are enough to stop calling a contact new.
+	MaxSends int `toml:"max_sends" defaultdoc:"4 for new, else no limit" min:"1" max:"1000000"`
 
 	// The pool of its mail, where the segment names none. By default delivery.pool.
 	Pool string `toml:"pool" defaultdoc:"delivery.pool"`
 
 	// The share of connections and rate against other lanes of a site, where the
-	// segment names none.
-	Weight int `toml:"weight" defaultdoc:"see below" min:"1" max:"1000"`
+	// segment names none. The defaults double with how much the mail is wanted.
+	Weight int `toml:"weight" defaultdoc:"8 for active, 4 for new and warm, 2 for cooling, else 1" min:"1" max:"1000"`
 }
 
 // Segment is a named, ordered, live rule over contacts. The first segment that a
@@ -88,7 +94,7 @@ type Segment struct {
 // Assign sends one tier of a segment through a pool, or gives it a plan, or
 // both.
 type Assign struct {
-	// The tier.
+	// The tier whose mail is assigned.
 	Tier string `toml:"tier" required:"true" identity:"true" need:"say which tier" enum:"new,active,warm,cooling,dormant,dead"`
 
 	// The pool. By default the segment's, then the tier's.

@@ -5,7 +5,6 @@ package config
 import (
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 )
 
@@ -76,79 +75,4 @@ func (k *checker) shrinking(key string, before, after Stage) {
 			k.warn(key+".per_day."+name, fmt.Sprintf("shrinks from %d to %d", limit, after.PerDay[name]), "a later stage allows at least as much as the one before")
 		}
 	}
-}
-
-// tiers warns of tiers that no contact can be in.
-func (k *checker) tiers() {
-	for _, t := range k.c.Tiers {
-		if k.c.fillable(t.Name) {
-			continue
-		}
-		switch key := fmt.Sprintf("tier[%s]", t.Name); {
-		case t.Within > 0 && t.Beyond >= t.Within:
-			k.warn(key, fmt.Sprintf("no contact can be in it: beyond %s and within %s exclude each other", t.Beyond, t.Within), "")
-		case t.MaxSends > 0 && t.MinSends > t.MaxSends:
-			k.warn(key, fmt.Sprintf("no contact can be in it: min_sends %d is above max_sends %d", t.MinSends, t.MaxSends), "")
-		default:
-			k.warn(key, "no contact can be in it: the tiers asked before take them all", "the order is dead, active, warm, cooling, new, dormant")
-		}
-	}
-}
-
-// history is what tiers are decided from.
-type history struct {
-	engaged bool     // whether there was a human engagement
-	age     Duration // since the last engagement, or else since the first send
-	sends   int      // since the last engagement, or else ever
-}
-
-// holds reports whether the conditions of a tier hold. New asks about sends
-// ever, which the histories of engaged contacts here do not have: whoever
-// engaged was never in it as far as this check is concerned.
-func (t Tier) holds(h history) bool {
-	if t.Name == TierNew && h.engaged {
-		return false
-	}
-	if t.Within > 0 && (h.age > t.Within || !h.engaged && t.Name != TierNew) {
-		return false
-	}
-	return h.age > t.Beyond-boolDuration(t.Beyond == 0) && h.sends >= t.MinSends && (t.MaxSends == 0 || h.sends <= t.MaxSends)
-}
-
-// boolDuration makes "longer than" include zero where there is no limit.
-func boolDuration(b bool) Duration {
-	if b {
-		return 1
-	}
-	return 0
-}
-
-// fillable reports whether some history puts a contact into a tier. Between
-// the limits that the tiers name nothing changes, so it is enough to try these.
-func (c *Config) fillable(name string) bool {
-	ages, sends := []Duration{0, math.MaxInt64}, []int{0, math.MaxInt}
-	for _, t := range c.Tiers {
-		ages = append(ages, t.Within, t.Beyond, t.Beyond+1)
-		sends = append(sends, t.MinSends, t.MinSends-1, t.MaxSends, t.MaxSends+1)
-	}
-	for _, engaged := range []bool{true, false} {
-		for _, age := range ages {
-			for _, n := range sends {
-				if n >= 0 && c.tierOf(history{engaged, age, n}) == name {
-					return true
-				}
-			}
-		}
-	}
-	return false
-}
-
-// tierOf returns the first tier whose conditions hold.
-func (c *Config) tierOf(h history) string {
-	for _, t := range c.Tiers {
-		if t.holds(h) {
-			return t.Name
-		}
-	}
-	return TierCooling
 }

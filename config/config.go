@@ -156,14 +156,15 @@ type DNS struct {
 
 // Delivery says how mail leaves.
 type Delivery struct {
-	// The port of other mail servers. Only rehearsals against a sink change it.
+	// The port of other mail servers. The default is where they listen; only
+	// rehearsals against a sink change it.
 	Port int `toml:"port" default:"25" min:"1" max:"65535"`
 
 	// Delays after a temporary failure; the last one repeats until the stream's
-	// max_age. The default tries again soon, since greylisting and a full mailbox
-	// of connections pass within minutes, and then ever more rarely, since what
-	// lasts an hour tends to last a day (RFC 5321, section 4.5.4.1, asks for at
-	// least 30 minutes in general and allows sooner second attempts).
+	// max_age. The default tries again soon, since greylisting and a busy
+	// server pass within minutes, and then ever more rarely, since what lasts an hour
+	// tends to last a day. RFC 5321, section 4.5.4.1, asks for 30 minutes in general
+	// and welcomes strategies that know more than that.
 	Retry []Duration `toml:"retry" default:"5m,15m,30m,1h,2h,4h" min:"1s" nonempty:"true" need:"leave it out for the default delays"`
 
 	// The share by which each delay of retry is made longer or shorter at random.
@@ -177,8 +178,8 @@ type Delivery struct {
 	Pool string `toml:"pool" defaultdoc:"the only pool" format:"name"`
 
 	// Connections of the whole engine to other servers at one time. The default
-	// stays below the usual limit of open files with room for listeners, and costs
-	// about 100 MB when all are busy under TLS.
+	// is enough for several hundred messages a second at two seconds each, and
+	// costs about 100 MB when all are busy under TLS.
 	MaxConnections int `toml:"max_connections" default:"1000" min:"1" max:"100000"`
 
 	// Connections at one time from one source to one site that belongs to no

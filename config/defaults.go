@@ -43,10 +43,7 @@ func (s *Stream) builtin(name string) {
 	}
 }
 
-// builtin makes a tier start from the default of its name. The days are those
-// that published engagement cohorts agree on (30, 90, 180, 365); demotion below
-// cooling asks for sends as well, since days alone punish those who are
-// rarely written to. Weights double with how much the mail is wanted.
+// builtin makes a tier start from the default of its name, as [Tier] defends it.
 func (t *Tier) builtin(name string) {
 	days := func(n int) Duration { return Duration(time.Duration(n) * day) }
 	switch name {

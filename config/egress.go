@@ -16,7 +16,8 @@ type Source struct {
 	// is the name of the machine, which is right for its only source.
 	Hostname string `toml:"hostname" format:"domain" defaultdoc:"hostname of the machine"`
 
-	// The warm-up plan. Without one the source counts as warm and has no daily budget.
+	// The warm-up plan. By default there is none: the source counts as warm and has no
+	// daily budget, as one that is in use already.
 	Plan string `toml:"plan" defaultdoc:"none: a warm source"`
 }
 
@@ -131,10 +132,11 @@ type Provider struct {
 	Name string `toml:"name" required:"true" identity:"true" format:"name" need:"each provider has a name"`
 
 	// Host names of its mail exchangers; *.example.com is every name below
-	// example.com.
+	// example.com. By default none; a provider has at least one of mx and domains.
 	MX []string `toml:"mx" default:"" format:"pattern"`
 
 	// Recipient domains that belong to it whatever their mail exchangers are called.
+	// By default none: exchangers tell more domains apart than any list.
 	Domains []string `toml:"domains" default:"" format:"domain"`
 
 	// Connections at one time from one source. By default those of [delivery].

@@ -69,7 +69,8 @@ type Credential struct {
 	Name string `toml:"name" required:"true" identity:"true" format:"name" need:"each credential has a name"`
 
 	// The argon2id hash of the password in PHC form; `segue check --hash` makes one.
-	// Without one nobody can log in, and the credential is only good for trust_as.
+	// By default nobody can log in, and the credential is only good for trust_as: no
+	// password is better than a known one.
 	PasswordHash string `toml:"password_hash" format:"argon2id" defaultdoc:"no login"`
 
 	// The streams it may use. The first is the one of mail that names none; the
@@ -130,7 +131,8 @@ type Stream struct {
 	Weight int `toml:"weight" defaultdoc:"32 for transactional, else 0" min:"0" max:"1000"`
 
 	// How long mail is tried before it expires. By default 24h for transactional,
-	// whose content is worthless a day later, and 168h for others: five to seven days
-	// is what RFC 5321, section 4.5.4.1, asks for.
+	// whose content is worthless a day later, and 168h for others: a week outlasts a
+	// server that fails on a Friday, and the four to five days that RFC 5321, section
+	// 4.5.4.1, asks for at least.
 	MaxAge Duration `toml:"max_age" defaultdoc:"24h for transactional, else 168h" min:"1m" max:"30d"`
 }
