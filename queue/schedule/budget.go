@@ -173,8 +173,10 @@ func (b *budget) change(now time.Time) time.Time {
 			consider(b.shareTime(b.share(now, c.Reserved)+1, c.Reserved))
 		}
 	}
-	if hours := now.Sub(c.Start); hours >= 0 && b.rolling(now) <= b.cap.Allowed {
-		consider(c.Start.Add((hours/time.Hour + 1) * time.Hour))
+	for i, n := range c.Hours {
+		if n > 0 {
+			consider(c.Start.Add(time.Duration(i+1) * time.Hour)) // that hour leaves the last 24
+		}
 	}
 	return next
 }

@@ -279,6 +279,10 @@ func (w *world) fact(cmd string, p params) {
 		n := len(w.trans[c].Items)
 		w.conclude(c, Concluded{Refunded: n}, w.clock(p, "retry", w.now.Add(5*time.Minute)), false)
 		w.step(ConnDown{Conn: c, Failed: true})
+	case "leased":
+		k := BudgetKey{Source: p.m["source"], Provider: p.m["provider"]}
+		w.leases[k] = p.num("total", 0)
+		w.step(Leased{Key: k, Day: w.day(), Total: w.leases[k]})
 	case "resolved":
 		w.step(Resolved{Domain: p.keys[0], Site: p.m["site"], Provider: p.m["provider"], Permanent: p.has("permanent"), Until: w.clock(p, "until", time.Time{})})
 	case "gone":

@@ -24,6 +24,7 @@ func (m *Machine) whyBudget(c *claim, level, ahead int) Reason {
 	place := m.placeAt(c, b) + ahead
 	r.Expected = b.expected(m.now, place)
 	b.explain(m.now, c, &r)
+	r.Expected = later(r.Expected, r.Until)
 	r.Text = fmt.Sprintf("waits for %s: %s", name, r.Text)
 	return r
 }
