@@ -124,9 +124,11 @@ func summary(tb testing.TB, d *DB) string {
 	names := map[uint64]string{}
 	e1 := d.store.Contacts(0, func(id uint64, c store.Contact) error {
 		names[id] = c.Address
+		a, _, err := d.store.Account(c.Account)
+		lines = append(lines, fmt.Sprintf("account of %s %+v", c.Address, a))
 		c.Account = 0
 		lines = append(lines, fmt.Sprintf("contact %+v", c))
-		return nil
+		return err
 	})
 	e2 := d.store.States(func(id uint64, st store.State) error {
 		lines = append(lines, fmt.Sprintf("state %s %+v", names[id], st))

@@ -42,7 +42,10 @@ type tx struct {
 	states    map[uint64]*store.State
 	addresses map[string]uint64 // created in this tx
 	records   map[uint64]*store.Contact
-	marks     map[markKey]mark // suppressions of this tx
+	users     map[string]uint64 // user ids given or taken in this tx
+	names     map[string]uint64 // account names of this tx
+	domains   map[string]uint64 // account domains of this tx
+	marks     map[markKey]mark  // suppressions of this tx
 	suppress  []store.Suppression
 	lifts     []markKey
 	flips     []store.Flip
@@ -58,6 +61,7 @@ func (d *DB) begin() *tx {
 	return &tx{
 		d: d, b: d.store.Batch(), states: map[uint64]*store.State{}, addresses: map[string]uint64{},
 		records: map[uint64]*store.Contact{}, marks: map[markKey]mark{},
+		users: map[string]uint64{}, names: map[string]uint64{}, domains: map[string]uint64{},
 	}
 }
 
@@ -100,8 +104,45 @@ func (t *tx) create(addr rfc5321.Address, c store.Contact) (uint64, error) {
 	return id, nil
 }
 
+// contact returns a contact's record as this tx sees it. It must not be changed
+// but through record.
+func (t *tx) contact(id uint64) (*store.Contact, error) {
+	if c, ok := t.records[id]; ok {
+		return c, nil
+	}
+	c, ok, err := t.d.store.Contact(id)
+	if err != nil || !ok {
+		return nil, fmt.Errorf("reading contact %d: %w", id, orCorrupt(err))
+	}
+	return &c, nil
+}
+
+// lookup finds a name in what this tx wrote, then in the store; 0 for none.
+func (t *tx) lookup(written map[string]uint64, name string, stored func(string) (uint64, error)) (uint64, error) {
+	if name == "" {
+		return 0, nil
+	}
+	if id, ok := written[name]; ok {
+		return id, nil
+	}
+	id, err := stored(name)
+	if err != nil {
+		return 0, fmt.Errorf("looking up an account: %w", err)
+	}
+	return id, nil
+}
+
 // record writes a contact's record at commit.
 func (t *tx) record(id uint64, c *store.Contact) { t.records[id] = c }
+
+// peek returns a contact's state as this tx sees it.
+func (t *tx) peek(id uint64) store.State {
+	if st, ok := t.states[id]; ok {
+		return *st
+	}
+	st, _ := t.d.mem.state(id)
+	return st
+}
 
 // state returns a contact's state to be changed.
 func (t *tx) state(id uint64) *store.State {

@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package segment
+
+import (
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/seguemta/segue/segment/store"
+)
+
+// Errors of an import.
+var (
+	ErrColumns = errors.New("the columns cannot be imported")                                                        // nothing was read beyond them
+	ErrChanged = errors.New("the file has changed since its import was interrupted")                                 // run it again: it starts from the first row
+	ErrFile    = errors.New("the file cannot be read as contacts")                                                   // not a row, the file
+	errNoRow   = errors.New("no rows: the file is empty, it needs a header (CSV) or one JSON object a line (JSONL)") // an empty file
+)
+
+// Formats of an import.
+const (
+	FormatCSV   = "csv"
+	FormatJSONL = "jsonl"
+)
+
+// importBatch and importBytes bound the rows of one commit: enough to share a
+// sync, few enough that events and checks never wait long for the writer.
+const (
+	importBatch = 1000
+	importBytes = 4 << 20
+)
+
+// ImportOptions say what to import.
+type ImportOptions struct {
+	Reader io.Reader // the file, gzip or not
+	Name   string    // of the file: with its first bytes, it recognises an interrupted import
+	Format string    // csv | jsonl; "" = by the extension of Name, else by the first byte
+	Batch  string    // kept on every contact the import makes; "" = Name
+	DryRun bool      // check every row, write nothing
+
+	// Rejected makes the file of bad rows when the first is found; nil = they are
+	// only counted. It is closed at the end. An import that goes on after an
+	// interruption writes it again from the first row.
+	Rejected func() (io.WriteCloser, error)
+	// Progress is called after every commit, on the goroutine of Import; nil = not.
+	Progress func(ImportResult)
+}
+
+// ImportResult is what an import did, over all its runs if it was interrupted.
+type ImportResult struct {
+	Batch    string `json:"batch"`
+	Rows     uint64 `json:"rows"`              // read, the header not counted
+	Created  uint64 `json:"created"`           // contacts made
+	Updated  uint64 `json:"updated"`           // contacts changed
+	Same     uint64 `json:"same"`              // rows that said nothing new
+	Rejected uint64 `json:"rejected"`          // bad rows
+	Moved    uint64 `json:"moved"`             // user ids taken over from another contact
+	Resumed  uint64 `json:"resumed,omitempty"` // rows that an earlier run had already imported
+	DryRun   bool   `json:"dry_run,omitempty"`
+}
+
+// Import reads contacts from a CSV file with a header or from JSON lines, in
+// memory that does not grow with the file.
+//
+// Columns are email (required), user_id, account, account_domain, first_sent_at,
+// last_sent_at, last_engaged_at, sends_since_engagement, time_zone, consent_at
+// and declared attributes by full name; any other column is an error wrapping
+// [ErrColumns] before the first row. A bad row is rejected with its column and
+// the reason, and changes nothing.
+//
+// The address names the contact. A blank cell changes nothing. Dates of history
+// only widen it: the earliest first_sent_at, the latest last_sent_at and
+// last_engaged_at stand; sends_since_engagement counts where the row's dates are
+// as new as what is known. A user id that another contact has moves to the row's
+// contact. Suppressions are not touched.
+//
+// Effects and progress commit together. An import that was interrupted goes on
+// where it stopped when it is run again with the same name, batch and content,
+// and ends as if it had never stopped; one that was completed runs again from
+// the first row, and finds nothing new. One import runs at a time; another gets
+// [ErrBusy].
+func (d *DB) Import(ctx context.Context, o ImportOptions) (ImportResult, error) {
+	if !d.importing.TryLock() {
+		return ImportResult{}, ErrBusy
+	}
+	defer d.importing.Unlock()
+	if o.Batch == "" {
+		o.Batch = o.Name
+	}
+	rows, id, err := openRows(d.schema, &o)
+	if err != nil {
+		return ImportResult{}, err
+	}
+	im := &importer{
+		d: d, o: &o, rows: rows, id: id, fields: newFields(rows.columns()),
+		accounts: map[uint64]*store.Account{}, values: d.schema.NewValues(),
+		p: store.Progress{At: d.now().UTC().Truncate(time.Second)},
+	}
+	if !o.DryRun {
+		have, ok, err := d.store.Import(id)
+		if err != nil {
+			return ImportResult{}, fmt.Errorf("reading the progress of the import: %w", err)
+		}
+		if ok && !have.Done {
+			im.p, im.resume = have, have.Row
+		}
+	}
+	err = im.run(ctx)
+	if cerr := im.closeRejected(); err == nil {
+		err = cerr
+	}
+	r := im.result()
+	d.log.Info("import ended", slog.Uint64("rows", r.Rows), slog.Uint64("created", r.Created),
+		slog.Uint64("updated", r.Updated), slog.Uint64("rejected", r.Rejected), slog.Bool("complete", err == nil))
+	return r, err
+}
+
+// importer is one running import.
+type importer struct {
+	d      *DB
+	o      *ImportOptions
+	rows   rowReader
+	id     [16]byte
+	fields *fields
+	p      store.Progress // of what is committed, plus what the open batch adds
+	resume uint64         // last row an earlier run committed
+	seen   uint64         // rows read in this run
+	open   []row          // rows of the next commit
+	bytes  int64          // bytes read when the last commit was made
+
+	accounts map[uint64]*store.Account // bounded cache; nobody else writes accounts while an import runs
+	values   *ruleValues
+	rejects  *csv.Writer
+	close    func() error
+}
+
+func (im *importer) result() ImportResult {
+	return ImportResult{
+		Batch: im.o.Batch, Rows: im.seen, Created: im.p.Created, Updated: im.p.Updated, Same: im.p.Same,
+		Rejected: im.p.Rejected, Moved: im.p.Moved, Resumed: min(im.resume, im.seen), DryRun: im.o.DryRun,
+	}
+}
+
+// run reads every row.
+func (im *importer) run(ctx context.Context) error {
+	for {
+		err := im.rows.next()
+		if errors.Is(err, io.EOF) {
+			return im.finish(ctx)
+		}
+		var bad *fault
+		if err != nil && !errors.As(err, &bad) {
+			return err
+		}
+		im.seen++
+		var r row
+		if bad == nil {
+			r, bad = im.fields.parse(im.rows, im.p.At)
+		}
+		if bad != nil {
+			if err := im.reject(bad); err != nil {
+				return err
+			}
+		}
+		if im.seen <= im.resume {
+			if err := im.passed(); err != nil {
+				return err
+			}
+			continue
+		}
+		if bad != nil {
+			im.p.Rejected++
+		} else {
+			im.open = append(im.open, r)
+		}
+		if len(im.open) < importBatch && im.rows.read()-im.bytes < importBytes {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := im.flush(false); err != nil {
+			return err
+		}
+	}
+}
+
+// passed compares the file with what the earlier run had read, at the row where
+// that run stopped.
+func (im *importer) passed() error {
+	im.bytes = im.rows.read()
+	if im.seen < im.resume || uint64(im.rows.sum()) == im.p.Sum {
+		return nil
+	}
+	return im.changed()
+}
+
+// changed forgets the progress, so that the next run starts from the first row.
+func (im *importer) changed() error {
+	b := im.d.store.Batch()
+	b.DeleteImport(im.id)
+	return errors.Join(fmt.Errorf("%w at or before row %d; run it again to import it from the first row", ErrChanged, im.resume+1), b.Commit())
+}
+
+func (im *importer) finish(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if im.seen < im.resume {
+		return im.changed()
+	}
+	if im.seen == 0 {
+		return fmt.Errorf("%w: %w", ErrFile, errNoRow)
+	}
+	return im.flush(true)
+}
+
+// flush commits the open rows and how far they reach.
+func (im *importer) flush(done bool) error {
+	im.bytes = im.rows.read()
+	rows := im.open
+	im.open = im.open[:0]
+	if im.o.DryRun {
+		return nil
+	}
+	d := im.d
+	d.write.Lock()
+	defer d.write.Unlock()
+	if d.write.closed {
+		return errClosed
+	}
+	t := d.begin()
+	defer t.close()
+	for i := range rows {
+		if err := im.apply(t, &rows[i]); err != nil {
+			return err
+		}
+	}
+	im.p.Row, im.p.Sum, im.p.Done = im.seen, uint64(im.rows.sum()), done
+	t.b.Import(im.id, im.p)
+	if err := t.commit(); err != nil {
+		return err
+	}
+	if len(im.accounts) > importAccounts {
+		clear(im.accounts)
+	}
+	if im.o.Progress != nil {
+		im.o.Progress(im.result())
+	}
+	return nil
+}
+
+// importAccounts bounds the accounts kept in memory between commits.
+const importAccounts = 10_000
+
+// reject writes one bad row to the file of bad rows.
+func (im *importer) reject(f *fault) error {
+	if im.o.Rejected == nil {
+		return nil
+	}
+	if im.rejects == nil {
+		w, err := im.o.Rejected()
+		if err != nil {
+			return fmt.Errorf("making the file of rejected rows: %w", err)
+		}
+		im.rejects, im.close = csv.NewWriter(w), w.Close
+		if err := im.rejects.Write([]string{"row", "column", "reason"}); err != nil {
+			return fmt.Errorf("writing rejected rows: %w", err)
+		}
+	}
+	if err := im.rejects.Write([]string{fmt.Sprint(im.rows.number()), unformula(f.column), unformula(f.reason)}); err != nil {
+		return fmt.Errorf("writing rejected rows: %w", err)
+	}
+	return nil
+}
+
+func (im *importer) closeRejected() error {
+	if im.rejects == nil {
+		return nil
+	}
+	im.rejects.Flush()
+	if err := errors.Join(im.rejects.Error(), im.close()); err != nil {
+		return fmt.Errorf("writing rejected rows: %w", err)
+	}
+	return nil
+}
+
+// unformula keeps a spreadsheet from running a cell as a formula.
+func unformula(s string) string {
+	if s != "" && (s[0] == '=' || s[0] == '+' || s[0] == '-' || s[0] == '@') {
+		return "'" + s
+	}
+	return s
+}
