@@ -31,6 +31,7 @@
 package smtpserver
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -137,26 +138,23 @@ const (
 )
 
 func (o *Options) setDefaults() {
-	if o.Purpose == "" {
-		o.Purpose = "smtp"
-	}
-	if o.TLS == "" {
-		o.TLS = TLSNone
-	}
-	orInt64(&o.MaxSize, defaultMaxSize)
-	orInt64(&o.Keep, o.MaxSize)
-	orInt(&o.MaxLine, 998)
-	orInt(&o.MaxRecipients, 1000)
-	orInt(&o.MaxConnections, 1000)
-	orInt(&o.MaxConnectionsPerAddress, 250)
-	orInt(&o.MaxErrors, 1000+o.MaxRecipients)
-	orInt(&o.MaxIdleCommands, 500)
-	orTime(&o.Timeouts.Command, 5*time.Minute)
-	orTime(&o.Timeouts.Data, 3*time.Minute)
-	orTime(&o.Timeouts.Message, 30*time.Minute)
-	orTime(&o.Timeouts.Write, time.Minute)
-	orTime(&o.Timeouts.TLS, 30*time.Second)
-	orTime(&o.Timeouts.Linger, 2*time.Second)
+	o.Purpose = cmp.Or(o.Purpose, "smtp")
+	o.TLS = cmp.Or(o.TLS, TLSNone)
+	o.MaxSize = cmp.Or(o.MaxSize, defaultMaxSize)
+	o.Keep = cmp.Or(o.Keep, o.MaxSize)
+	o.MaxLine = cmp.Or(o.MaxLine, 998)
+	o.MaxRecipients = cmp.Or(o.MaxRecipients, 1000)
+	o.MaxConnections = cmp.Or(o.MaxConnections, 1000)
+	o.MaxConnectionsPerAddress = cmp.Or(o.MaxConnectionsPerAddress, 250)
+	o.MaxErrors = cmp.Or(o.MaxErrors, 1000+o.MaxRecipients)
+	o.MaxIdleCommands = cmp.Or(o.MaxIdleCommands, 500)
+	t := &o.Timeouts
+	t.Command = cmp.Or(t.Command, 5*time.Minute)
+	t.Data = cmp.Or(t.Data, 3*time.Minute)
+	t.Message = cmp.Or(t.Message, 30*time.Minute)
+	t.Write = cmp.Or(t.Write, time.Minute)
+	t.TLS = cmp.Or(t.TLS, 30*time.Second)
+	t.Linger = cmp.Or(t.Linger, 2*time.Second)
 	if o.Bytes == nil {
 		o.Bytes = NewBudget(defaultBytes)
 	}
@@ -165,24 +163,6 @@ func (o *Options) setDefaults() {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
-	}
-}
-
-func orInt(p *int, value int) {
-	if *p == 0 {
-		*p = value
-	}
-}
-
-func orInt64(p *int64, value int64) {
-	if *p == 0 {
-		*p = value
-	}
-}
-
-func orTime(p *time.Duration, value time.Duration) {
-	if *p == 0 {
-		*p = value
 	}
 }
 
