@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package queue
+
+import (
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/seguemta/segue/mta/event"
+	"github.com/seguemta/segue/queue/schedule"
+	"github.com/seguemta/segue/queue/store"
+)
+
+// act is one transition of a recipient that is not the outcome of an attempt.
+type act struct {
+	kind   event.Kind // Dropped, Suppressed, Expired, Bounced: final; Held, Released, Relaned: not
+	reason string
+	hold   string      // Held: the name
+	class  store.Class // Relaned
+	reply  string
+	code   int
+	class0 string // bounce class, for Bounced
+}
+
+// errBusy says that another change of the same recipient is under way.
+var errBusy = errors.New("recipient is being changed")
+
+// apply carries out an act on a recipient and calls done, from any goroutine,
+// with nil when it is durable or waits for the recipient's conclusion, with
+// [ErrNotFound] where the recipient is concluded.
+func (q *Queue) apply(id store.ID, a *act, done func(error)) {
+	q.mail.act(func(now time.Time) {
+		if waiting, flying := q.owned.flying[id]; flying {
+			if waiting == nil || a.kind.Final() {
+				q.owned.flying[id] = a
+			}
+			done(nil)
+			return
+		}
+		if q.owned.changed[id] {
+			done(errBusy)
+			return
+		}
+		r, err := q.store.Recipient(id)
+		if err != nil {
+			done(notFound(err))
+			return
+		}
+		q.owned.changed[id] = true
+		if r.Hold == "" {
+			q.step(now, schedule.Gone{Domain: r.Address.Domain, Class: schedule.ClassID(r.Class), ID: schedule.ID(id)})
+		} else {
+			q.counts.park(r.Address.Domain, r.Class, -1)
+		}
+		q.commitAct(id, r, a, done)
+	})
+}
+
+// commitAct writes an act; the machine has let go of the recipient.
+func (q *Queue) commitAct(id store.ID, r store.Recipient, a *act, done func(error)) {
+	var next *store.Recipient
+	q.store.Submit(func(tx *store.Tx) error {
+		current, err := tx.Owned(id, r.Generation)
+		if err != nil {
+			return err
+		}
+		next, err = q.write(tx, id, current, a)
+		return err
+	}, func(err error) {
+		q.mail.act(func(now time.Time) {
+			delete(q.owned.changed, id)
+			if err != nil {
+				next = &r // it stays what it was
+				if errors.Is(err, store.ErrStale) {
+					next = nil
+				}
+			}
+			q.settle(now, id, next)
+		})
+		done(notFound(err))
+	})
+}
+
+// settle gives a recipient to its next owner: the machine, a hold or nobody.
+func (q *Queue) settle(now time.Time, id store.ID, next *store.Recipient) {
+	switch {
+	case next == nil:
+	case next.Hold != "":
+		q.counts.park(next.Address.Domain, next.Class, 1)
+	default:
+		e := store.Entry{ID: id, Recipient: *next}
+		q.step(now, schedule.Queued{Domain: next.Address.Domain, Class: schedule.ClassID(next.Class), Item: item(&e)})
+	}
+}
+
+// write changes the record and writes the event. nil = concluded.
+func (q *Queue) write(tx *store.Tx, id store.ID, r store.Recipient, a *act) (*store.Recipient, error) {
+	m, err := tx.Message(id.Message)
+	if err != nil {
+		return nil, err
+	}
+	e := q.event(id, &r, m)
+	e.Kind, e.Reason, e.Code, e.Reply, e.Class = a.kind, a.reason, a.code, a.reply, a.class0
+	if a.kind.Final() {
+		if a.kind == event.Expired && r.Attempts == 0 {
+			e.Reason = "unsent"
+		}
+		if _, err := tx.Remove(id, r); err != nil {
+			return nil, err
+		}
+		tx.Event(&e)
+		return nil, nil
+	}
+	next := r
+	switch a.kind {
+	case event.Held:
+		next.Hold = a.hold
+		e.Reason = a.hold
+	case event.Released:
+		next.Hold, next.Due = "", tx.Now()
+	case event.Relaned:
+		next.Class, _ = tx.Class(a.class)
+		e.Tier, e.Pool, e.Plan = a.class.Tier, a.class.Pool, a.class.Plan
+	}
+	tx.Put(id, r, next)
+	tx.Event(&e)
+	next.Generation = r.Generation + 1
+	return &next, nil
+}
+
+// event is an event about a recipient with what its record and message say.
+func (q *Queue) event(id store.ID, r *store.Recipient, m *store.Message) event.Event {
+	c := q.store.Class(r.Class)
+	return event.Event{
+		Message: id.Message, Recipient: id.Recipient, Address: r.Address.String(), Contact: r.Contact,
+		Sender: m.Sender.String(), Stream: c.Stream, Segment: c.Segment, SegmentVersion: r.Version, Tier: c.Tier,
+		Pool: c.Pool, Plan: c.Plan, Campaign: m.Campaign, Credential: m.Credential, Metadata: m.Metadata,
+		Domain: r.Address.Domain, Attempt: r.Attempts, Size: m.Size,
+	}
+}
+
+func notFound(err error) error {
+	if errors.Is(err, store.ErrStale) || errors.Is(err, store.ErrNotFound) {
+		return ErrNotFound
+	}
+	return err
+}
+
+// move carries out the excess policy that the machine decided on.
+func (q *Queue) move(m schedule.Move) {
+	id := store.ID(m.Item.ID)
+	class := q.store.Class(store.ClassID(m.Class))
+	a := &act{kind: event.Dropped, reason: "pool " + class.Pool + " refuses mail over its budget"}
+	if m.Pool != "" {
+		to := class
+		to.Pool, to.Plan = m.Pool, ""
+		a = &act{kind: event.Relaned, reason: "pool " + class.Pool + " overflows", class: to}
+	}
+	q.apply(id, a, q.logged("moving excess mail"))
+}
+
+// fail bounces mail for a domain that takes none.
+func (q *Queue) fail(f schedule.Fail) {
+	route, ok := q.routes.get(f.Domain)
+	if !ok {
+		route.Reply.Text = "the domain takes no mail"
+	}
+	a := &act{kind: event.Bounced, code: route.Reply.Code, reply: route.Reply.Text, class0: "BadDomain", reason: "no route"}
+	q.apply(store.ID(f.Item.ID), a, q.logged("bouncing mail of a domain that takes none"))
+}
+
+func (q *Queue) logged(what string) func(error) {
+	return func(err error) {
+		if err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, errBusy) && !errors.Is(err, store.ErrClosed) {
+			q.log.Error("changing a recipient failed", slog.String("act", what), slog.Any("error", err))
+		}
+	}
+}

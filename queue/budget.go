@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package queue
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/seguemta/segue/mta/event"
+	"github.com/seguemta/segue/queue/schedule"
+	"github.com/seguemta/segue/queue/store"
+)
+
+// counterName is the text form of a budget and its day. Names hold no slash.
+func counterName(k schedule.BudgetKey, day schedule.Day) string {
+	return strings.Join([]string{k.Source, k.Plan, k.Segment, k.Tier, k.Provider, strconv.Itoa(int(day))}, "/")
+}
+
+// parseCounter reads counterName back.
+func parseCounter(name string) (schedule.BudgetKey, schedule.Day, bool) {
+	p := strings.Split(name, "/")
+	if len(p) != 6 {
+		return schedule.BudgetKey{}, 0, false
+	}
+	day, err := strconv.ParseInt(p[5], 10, 32)
+	return schedule.BudgetKey{Source: p[0], Plan: p[1], Segment: p[2], Tier: p[3], Provider: p[4]}, schedule.Day(day), err == nil
+}
+
+// roll ends a budget day and begins the next: reputation decides about stages,
+// its state is made durable, and only then are the new caps in force.
+func (q *Queue) roll(now time.Time) error {
+	var used map[string]store.Counter
+	read := func(k schedule.BudgetKey, d schedule.Day) store.Counter { return used[counterName(k, d)] }
+	var changes []Change
+	err := q.store.Commit(context.Background(), func(tx *store.Tx) error {
+		used = make(map[string]store.Counter)
+		tx.Counters(func(name string, c store.Counter) { used[name] = c })
+		changes = q.o.Budgets.Roll(now, read)
+		for _, c := range changes {
+			tx.PutState(c.Name, c.Value)
+			if c.Reason != "" {
+				tx.Event(&event.Event{Kind: event.StageAdvanced, Source: c.Source, Provider: c.Provider, Reason: c.Reason})
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("storing warm-up state: %w", err)
+	}
+	q.setCaps(now, read)
+	return nil
+}
+
+func (q *Queue) setCaps(now time.Time, read func(schedule.BudgetKey, schedule.Day) store.Counter) {
+	q.dayEnd = now.Add(24 * time.Hour)
+	caps := q.o.Budgets.Caps(now, read)
+	for _, c := range caps {
+		q.machine.Step(now, c)
+		if c.End.Before(q.dayEnd) {
+			q.dayEnd = c.End
+		}
+	}
+	q.counts.setCaps(caps)
+}
+
+// lease makes the right to spend durable before anything is spent.
+func (q *Queue) lease(l schedule.Lease) {
+	name := counterName(l.Key, l.Day)
+	q.store.Submit(func(tx *store.Tx) error {
+		c := tx.Counter(name)
+		c.Leased = max(c.Leased, l.Total)
+		tx.PutCounter(name, c)
+		return nil
+	}, func(err error) {
+		if err == nil {
+			q.mail.fact(schedule.Leased{Key: l.Key, Day: l.Day, Total: l.Total})
+		}
+	})
+}
+
+// charge counts a recipient against the budgets of its transaction: once per
+// source and day.
+func (q *Queue) charge(tx *store.Tx, t *schedule.Transaction, class store.Class, r *store.Recipient) {
+	if len(t.Charges) == 0 || (r.Charged == t.Source && r.ChargeDay == int32(t.Day)) {
+		return
+	}
+	r.Charged, r.ChargeDay = t.Source, int32(t.Day)
+	for _, k := range t.Charges {
+		name := counterName(k, t.Day)
+		c := tx.Counter(name)
+		c.Used++
+		if class.Tier == "new" {
+			c.UsedNew++
+		}
+		c.Hours[q.counts.hour(tx.Now())]++
+		tx.PutCounter(name, c)
+		q.counts.spend(k, t.Day)
+	}
+}

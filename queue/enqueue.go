@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package queue
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/seguemta/segue/mta/event"
+	"github.com/seguemta/segue/mta/rfc5321"
+	"github.com/seguemta/segue/queue/schedule"
+	"github.com/seguemta/segue/queue/store"
+)
+
+// largeBody is the size from which a body is written ahead of its message, so
+// that it does not hold up the group it would be part of.
+const largeBody = 1 << 20
+
+// Submission is an admitted message.
+type Submission struct {
+	Message    store.Message // Recipients, Remaining and Size are filled in
+	Body       []byte        // header and text, CRLF
+	Recipients []Recipient
+}
+
+// Recipient is an admitted recipient.
+type Recipient struct {
+	Address    rfc5321.Address
+	Contact    uint64 // 0 = unknown
+	Class      store.Class
+	Version    uint64   // of the deciding segment
+	Segments   []string // all it is in
+	Due        time.Time
+	Expires    time.Time
+	Suppressed string // why it may not be mailed: concluded at once
+	Ignored    string // a segment that was asked for in vain
+}
+
+// Enqueue makes a message durable and returns its id: a nil error means that
+// the message survives a power cut. An error means that nothing was accepted,
+// or, where ctx ended first, that it is not known.
+func (q *Queue) Enqueue(ctx context.Context, s *Submission) (uint64, error) {
+	m := s.Message
+	m.Size = int64(len(s.Body))
+	m.Recipients = uint32(len(s.Recipients)) //nolint:gosec // the listener bounds them
+	m.Remaining = 0
+	for i := range s.Recipients {
+		if s.Recipients[i].Suppressed == "" {
+			m.Remaining++
+		}
+	}
+	var mid uint64
+	var queued []store.Entry
+	body := s.Body
+	if len(body) >= largeBody && m.Remaining > 0 {
+		var err error
+		if mid, err = q.store.WriteBody(ctx, body); err != nil {
+			return 0, err
+		}
+		body = nil
+	}
+	done := make(chan error, 1)
+	q.store.Submit(func(tx *store.Tx) error {
+		if mid == 0 {
+			mid = tx.NewMessage()
+		}
+		if m.Remaining > 0 {
+			tx.AddMessage(mid, &m, body)
+		}
+		queued = q.accept(tx, mid, &m, s.Recipients)
+		return nil
+	}, func(err error) {
+		if err == nil {
+			q.mail.act(func(now time.Time) { q.queued(now, queued) })
+		}
+		done <- err
+	})
+	select {
+	case err := <-done:
+		if err != nil {
+			return 0, fmt.Errorf("committing a message: %w", err)
+		}
+		return mid, nil
+	case <-ctx.Done():
+		return 0, context.Cause(ctx)
+	}
+}
+
+// accept writes the recipients of a new message and what happened to them.
+func (q *Queue) accept(tx *store.Tx, mid uint64, m *store.Message, list []Recipient) []store.Entry {
+	queued := make([]store.Entry, 0, len(list))
+	for i := range list {
+		in := &list[i]
+		id := store.ID{Message: mid, Recipient: uint32(i)} //nolint:gosec // as above
+		class, _ := tx.Class(in.Class)
+		r := store.Recipient{
+			Address: in.Address, Contact: in.Contact, Class: class, Version: in.Version,
+			Due: in.Due, Queued: tx.Now(), Expires: in.Expires, Generation: 1,
+		}
+		if r.Due.IsZero() {
+			r.Due = tx.Now().Truncate(time.Millisecond)
+		}
+		if in.Suppressed == "" {
+			tx.Add(id, r)
+			queued = append(queued, store.Entry{ID: id, Recipient: r})
+		}
+		e := q.event(id, &r, m)
+		e.Kind, e.Segments = event.Accepted, in.Segments
+		tx.Event(&e)
+		if in.Ignored != "" {
+			e := q.event(id, &r, m)
+			e.Kind, e.Reason = event.SegmentIgnored, "contact is not in segment "+in.Ignored
+			tx.Event(&e)
+		}
+		if in.Suppressed != "" {
+			e := q.event(id, &r, m)
+			e.Kind, e.Reason = event.Suppressed, in.Suppressed
+			tx.Event(&e)
+		}
+	}
+	return queued
+}
+
+func (q *Queue) queued(now time.Time, list []store.Entry) {
+	for i := range list {
+		e := &list[i]
+		q.step(now, schedule.Queued{Domain: e.Address.Domain, Class: schedule.ClassID(e.Class), Item: item(e)})
+	}
+}

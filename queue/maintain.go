@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/seguemta/segue/mta/event"
+	"github.com/seguemta/segue/queue/store"
+)
+
+const (
+	expireEvery   = 5 * time.Second
+	truncateEvery = time.Minute
+	page          = 1000
+)
+
+// maintain expires what is too old and cuts what nobody needs any more.
+func (q *Queue) maintain(ctx context.Context) {
+	expire, truncate := time.NewTicker(expireEvery), time.NewTicker(truncateEvery)
+	defer expire.Stop()
+	defer truncate.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-expire.C:
+			if err := q.expire(ctx); err != nil && ctx.Err() == nil {
+				q.log.Error("expiring mail failed", slog.Any("error", err))
+			}
+		case <-truncate.C:
+			if err := q.truncate(ctx); err != nil && ctx.Err() == nil {
+				q.log.Error("truncating the event log failed", slog.Any("error", err))
+			}
+		}
+	}
+}
+
+// expire ends mail whose time is over, in whatever state it is.
+func (q *Queue) expire(ctx context.Context) error {
+	now := q.o.Now()
+	for {
+		list, err := q.store.Expired(now, page)
+		if err != nil {
+			return fmt.Errorf("reading the expiry index: %w", err)
+		}
+		if len(list) > 0 {
+			err := q.applyAll(ctx, list, func(store.Entry) *act { return &act{kind: event.Expired, reason: "max_age passed"} })
+			if err != nil && !errors.Is(err, errBusy) {
+				return err
+			}
+			if err == nil && len(list) == page {
+				continue
+			}
+			return nil // what is in flight or being changed is seen again
+		}
+		return q.store.Commit(ctx, func(tx *store.Tx) error {
+			tx.PutExpiryCursor(now)
+			return nil
+		})
+	}
+}
+
+// applyAll carries out an act on each recipient and waits until all are durable.
+// The first error is returned after all have ended; a recipient that is
+// concluded meanwhile is not an error.
+func (q *Queue) applyAll(ctx context.Context, list []store.Entry, of func(store.Entry) *act) error {
+	results := make(chan error, len(list))
+	n := 0
+	for _, e := range list {
+		if a := of(e); a != nil {
+			n++
+			q.apply(e.ID, a, func(err error) { results <- err })
+		}
+	}
+	var first error
+	for range n {
+		select {
+		case err := <-results:
+			if err != nil && first == nil && !errors.Is(err, ErrNotFound) {
+				first = err
+			}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return first
+}
+
+// truncate cuts the event log behind every consumer and its retention, the sent
+// index behind its own, and the counters of days long past.
+func (q *Queue) truncate(ctx context.Context) error {
+	now := q.o.Now()
+	passed := q.o.Consumed()
+	keep := now.Add(-q.o.EventRetention)
+	for {
+		list, err := q.store.Head(page)
+		if err != nil {
+			return fmt.Errorf("reading the head of the event log: %w", err)
+		}
+		n := 0
+		for n < len(list) && list[n].Sequence <= passed && list[n].Time.Before(keep) {
+			n++
+		}
+		if n == 0 {
+			break
+		}
+		err = q.store.Commit(ctx, func(tx *store.Tx) error {
+			tx.TruncateEvents(list[0].Sequence, list[n-1].Sequence, list[:n])
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("truncating the event log: %w", err)
+		}
+		if n < page {
+			break
+		}
+	}
+	return q.forget(ctx, now)
+}
+
+// forget cuts the sent index and old counters.
+func (q *Queue) forget(ctx context.Context, now time.Time) error {
+	day := uint32(max(now.Add(-q.o.SentRetention).Unix()/86400, 0)) //nolint:gosec // days since 1970 fit
+	first, at, err := q.store.FirstMessage(day)
+	if err != nil {
+		return fmt.Errorf("reading the day marks: %w", err)
+	}
+	oldest, _, err := q.store.FirstMessage(0)
+	if err != nil {
+		return fmt.Errorf("reading the day marks: %w", err)
+	}
+	return q.store.Commit(ctx, func(tx *store.Tx) error {
+		if first > oldest {
+			tx.TruncateSent(at, first)
+		}
+		today := int64(now.Unix() / 86400)
+		var old []string
+		tx.Counters(func(name string, _ store.Counter) {
+			if _, d, ok := parseCounter(name); ok && int64(d) < today-14 {
+				old = append(old, name)
+			}
+		})
+		for _, name := range old {
+			tx.DropCounter(name)
+		}
+		return nil
+	})
+}

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/seguemta/segue/mta/event"
+	"github.com/seguemta/segue/mta/rfc5321"
+	"github.com/seguemta/segue/queue/schedule"
+	"github.com/seguemta/segue/queue/store"
+)
+
+// do applies one act and waits for it.
+func (q *Queue) do(ctx context.Context, id store.ID, a *act) error {
+	done := make(chan error, 1)
+	q.apply(id, a, func(err error) { done <- err })
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Drop concludes a recipient as dropped. In flight, it is dropped only if the
+// attempt under way does not deliver it.
+func (q *Queue) Drop(ctx context.Context, id store.ID, reason string) error {
+	return q.do(ctx, id, &act{kind: event.Dropped, reason: reason})
+}
+
+// Hold parks a recipient under a name until it is released.
+func (q *Queue) Hold(ctx context.Context, id store.ID, name string) error {
+	return q.do(ctx, id, &act{kind: event.Held, hold: name})
+}
+
+// Release gives a parked or waiting recipient back to its lane, due now.
+func (q *Queue) Release(ctx context.Context, id store.ID) error {
+	return q.do(ctx, id, &act{kind: event.Released, reason: "released by an operator"})
+}
+
+// Move puts a recipient into another pool.
+func (q *Queue) Move(ctx context.Context, id store.ID, pool string) error {
+	r, err := q.store.Recipient(id)
+	if err != nil {
+		return notFound(err)
+	}
+	to := q.store.Class(r.Class)
+	to.Pool, to.Plan = pool, ""
+	return q.do(ctx, id, &act{kind: event.Relaned, reason: "moved by an operator", class: to})
+}
+
+// Recheck reads the current state of a contact again for all its queued mail:
+// what may not be sent any more is concluded, what changed its tier for the
+// better moves. It returns when every change is durable, and may be repeated.
+func (q *Queue) Recheck(ctx context.Context, address rfc5321.Address) error {
+	for {
+		list, err := q.store.OfAddress(address.Key(), page)
+		if err != nil {
+			return fmt.Errorf("reading a contact's queued mail: %w", err)
+		}
+		err = q.applyAll(ctx, list, q.recheck)
+		if !errors.Is(err, errBusy) {
+			return err
+		}
+		if err := wait(ctx, 50*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+// recheck is what the state of a contact asks of one of its queued mails.
+func (q *Queue) recheck(e store.Entry) *act {
+	class := q.store.Class(e.Class)
+	m, err := q.store.Message(e.ID.Message)
+	if err != nil {
+		return nil // concluded meanwhile, or unreadable: the check at the door sees it again
+	}
+	tier, suppressed, err := q.o.Contacts.Check(&e, class, m.Domain)
+	if err != nil {
+		return nil // as above
+	}
+	if suppressed != "" {
+		return &act{kind: event.Suppressed, reason: suppressed}
+	}
+	if tier == "" || tier == class.Tier {
+		return nil
+	}
+	to := q.o.Relane(class, tier)
+	if to == class || q.o.Lane(to).Rank >= q.o.Lane(class).Rank {
+		return nil // a demotion is seen when the mail is about to leave
+	}
+	return &act{kind: event.Relaned, reason: "tier is now " + tier, class: to}
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-t.C:
+		return nil
+	}
+}
+
+// Status is what is known of one recipient.
+type Status struct {
+	ID      store.ID
+	State   string // waiting | held | in_flight | concluded
+	Record  store.Recipient
+	Message store.Message
+	Class   store.Class
+	Why     schedule.Reason
+	Events  []event.Event
+}
+
+// Why says where a recipient is, what it waits for and what has happened to it.
+func (q *Queue) Why(ctx context.Context, id store.ID) (*Status, error) {
+	s := &Status{ID: id}
+	events, err := q.store.Timeline(id.Message)
+	if err != nil {
+		return nil, fmt.Errorf("reading the events of a message: %w", err)
+	}
+	for i := range events {
+		if events[i].Recipient == id.Recipient {
+			s.Events = append(s.Events, events[i])
+		}
+	}
+	s.Record, err = q.store.Recipient(id)
+	if errors.Is(err, store.ErrStale) {
+		if len(s.Events) == 0 {
+			return nil, ErrNotFound
+		}
+		s.State = "concluded"
+		return s, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if s.Message, err = q.store.Message(id.Message); err != nil {
+		return nil, notFound(err)
+	}
+	s.Class = q.store.Class(s.Record.Class)
+	return s, q.ask(ctx, func(now time.Time) {
+		s.State = "waiting"
+		if s.Record.Hold != "" {
+			s.State = "held"
+			s.Why = schedule.Reason{Code: schedule.WhyHeld, Text: "held under " + s.Record.Hold + " until released"}
+			return
+		}
+		e := store.Entry{ID: id, Recipient: s.Record}
+		s.Why = q.machine.Why(now, s.Record.Address.Domain, schedule.ClassID(s.Record.Class), item(&e))
+		if _, flying := q.owned.flying[id]; flying {
+			s.State = "in_flight"
+		}
+	})
+}
+
+// ask runs f in the machine's goroutine and waits for it.
+func (q *Queue) ask(ctx context.Context, f func(now time.Time)) error {
+	done := make(chan struct{})
+	q.mail.act(func(now time.Time) {
+		f(now)
+		close(done)
+	})
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Pause stops a source, at one provider or at all ("" ), until a time; the zero
+// time lifts it.
+func (q *Queue) Pause(source, provider string, until time.Time) {
+	q.mail.fact(schedule.Paused{Source: source, Provider: provider, Until: until})
+}
+
+// List reads up to limit recipients that are not concluded, from an id on.
+func (q *Queue) List(from store.ID, limit int, keep func(*store.Entry, store.Class) bool) ([]store.Entry, error) {
+	var list []store.Entry
+	stop := errors.New("enough")
+	err := q.store.Recipients(from, func(e store.Entry) error {
+		if len(list) == limit {
+			return stop
+		}
+		if keep == nil || keep(&e, q.store.Class(e.Class)) {
+			list = append(list, e)
+		}
+		return nil
+	})
+	if errors.Is(err, stop) {
+		err = nil
+	}
+	return list, err
+}

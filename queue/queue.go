@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package queue drives accepted mail from its synced commit to its conclusion.
+//
+// It joins three things and adds as little as it can of its own: queue/store,
+// which keeps everything durable through one committer; queue/schedule, the pure
+// machine that decides who leaves next, from which source, within which budget;
+// and a [Transport], which talks SMTP. [New], then [Queue.Run]; mail comes in by
+// [Queue.Enqueue], which returns after the sync.
+//
+// One goroutine owns the machine: facts reach it through a mailbox, its decisions are
+// carried out by others (one goroutine per connection, short ones for pages from
+// disk and lookups), whose results are facts again. Nothing waits for anything
+// while it holds the machine.
+//
+// A recipient has one owner. The schedule on disk owns what waits; a connection
+// owns what is in flight, which is known in memory only (owned.go): a crash puts it back
+// into the schedule, and that is the one way in which mail can be sent twice. An
+// operator's act, an expiry or a suppression that meets a recipient in flight
+// waits for its conclusion.
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/seguemta/segue/mta/event"
+	"github.com/seguemta/segue/queue/schedule"
+	"github.com/seguemta/segue/queue/store"
+)
+
+// Queue is a running queue. Its exported methods are safe for concurrent use.
+type Queue struct {
+	o       Options
+	store   *store.Store
+	log     *slog.Logger
+	mail    mailbox
+	wg      sync.WaitGroup // connections, loads, lookups
+
+	// Owned by Run's goroutine.
+	machine *schedule.Machine
+	known   map[store.ClassID]bool
+	conns   map[schedule.Conn]*connection
+	owned   owned
+	counts  counts
+	dayEnd  time.Time
+	soft    context.Context // ends when no new transaction may start
+	hard    context.Context // ends when connections must be cut
+	ready   schedule.Ready
+
+	routes routes
+}
+
+// New prepares a queue: it reads what is on disk, so that mail which is enqueued
+// from now on is told from mail that was there. Nothing is sent before Run.
+func New(o Options) (*Queue, error) {
+	if o.Store == nil || o.Transport == nil || o.Resolver == nil || o.Contacts == nil || o.Budgets == nil || o.Lane == nil || o.Relane == nil {
+		return nil, errors.New("making a queue: Store, Transport, Resolver, Contacts, Budgets, Lane and Relane are required")
+	}
+	o.fill()
+	q := &Queue{
+		o: o, store: o.Store, log: o.Logger,
+		machine: schedule.New(o.Schedule),
+		known:   make(map[store.ClassID]bool),
+		conns:   make(map[schedule.Conn]*connection),
+	}
+	q.mail.init()
+	q.owned.init()
+	q.counts.init()
+	q.routes.init()
+	if err := q.start(); err != nil {
+		return nil, fmt.Errorf("starting the queue: %w", err)
+	}
+	newMetrics(o.Registry, q)
+	return q, nil
+}
+
+// Run schedules and delivers until ctx ends, then starts no new transaction, and
+// gives those under way until hard ends. It returns when every goroutine of the
+// queue has, with how many transactions were cut off.
+func (q *Queue) Run(ctx, hard context.Context) (cut int) {
+	q.soft, q.hard = ctx, hard
+	q.wg.Go(func() { q.maintain(ctx) })
+	q.loop(ctx)
+	cut = q.drain(hard)
+	q.wg.Wait()
+	return cut
+}
+
+// start tells the machine what is configured and what is on disk.
+func (q *Queue) start() error {
+	now := q.o.Now()
+	for _, s := range q.o.Sources {
+		q.machine.Step(now, s)
+	}
+	for _, p := range q.o.Pools {
+		q.machine.Step(now, p)
+	}
+	for _, p := range q.o.Providers {
+		q.machine.Step(now, p)
+	}
+	if err := q.roll(now); err != nil {
+		return err
+	}
+	return errors.Join(
+		q.store.Backlogs(func(b store.Backlog) error {
+			q.define(now, b.Class)
+			q.counts.add(b.Domain, b.Class, b.Count)
+			q.machine.Step(now, schedule.Counted{Domain: b.Domain, Class: schedule.ClassID(b.Class), Count: b.Count, Head: b.Head})
+			return nil
+		}),
+		q.store.AllParked(func(e store.Entry) error {
+			q.define(now, e.Class)
+			q.counts.park(e.Address.Domain, e.Class, 1)
+			return nil
+		}),
+	)
+}
+
+// loop is the machine's goroutine.
+func (q *Queue) loop(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-q.mail.signal:
+		case <-timer.C:
+		}
+		q.turn(timer)
+	}
+}
+
+// turn feeds what arrived to the machine and carries out what it decides.
+func (q *Queue) turn(timer *time.Timer) {
+	now := q.o.Now()
+	for _, l := range q.mail.take() {
+		if l.act != nil {
+			l.act(now)
+			continue
+		}
+		q.step(now, l.fact)
+	}
+	if !now.Before(q.dayEnd) {
+		if err := q.roll(now); err != nil {
+			q.log.Error("starting a new budget day failed, sources in warm-up wait", slog.Any("error", err))
+			q.dayEnd = now.Add(10 * time.Second)
+		}
+	}
+	q.machine.Take(now, &q.ready)
+	q.act(&q.ready)
+	wake := q.dayEnd
+	if !q.ready.Wake.IsZero() && q.ready.Wake.Before(wake) {
+		wake = q.ready.Wake
+	}
+	timer.Reset(max(wake.Sub(now), 0))
+}
+
+// step hands a fact to the machine after what it presupposes.
+func (q *Queue) step(now time.Time, f schedule.Fact) {
+	switch f := f.(type) {
+	case schedule.Queued:
+		q.define(now, store.ClassID(f.Class))
+		q.counts.add(f.Domain, store.ClassID(f.Class), 1)
+	case schedule.Gone:
+		q.counts.add(f.Domain, store.ClassID(f.Class), -1)
+		q.owned.left(f.Domain, f.Class, store.ID(f.ID))
+	case schedule.Loaded:
+		f.Items = q.owned.loaded(f.Domain, f.Class, f.Items)
+		q.machine.Step(now, f)
+		return
+	case schedule.Resolved:
+		q.counts.place(f.Domain, f.Provider)
+	}
+	q.machine.Step(now, f)
+}
+
+func (q *Queue) define(now time.Time, id store.ClassID) {
+	if !q.known[id] {
+		q.known[id] = true
+		q.machine.Step(now, schedule.DefineClass{ID: schedule.ClassID(id), Class: q.o.Lane(q.store.Class(id))})
+	}
+}
+
+// act carries out the machine's decisions.
+func (q *Queue) act(r *schedule.Ready) {
+	for _, l := range r.Load {
+		q.owned.loading(l.Domain, l.Class)
+		q.wg.Go(func() { q.load(l) })
+	}
+	for _, domain := range r.Resolve {
+		q.wg.Go(func() { q.resolve(domain) })
+	}
+	for _, l := range r.Lease {
+		q.lease(l)
+	}
+	for _, m := range r.Move {
+		q.move(m)
+	}
+	for _, f := range r.Fail {
+		q.fail(f)
+	}
+	for _, c := range r.Close {
+		if conn := q.conns[c]; conn != nil {
+			delete(q.conns, c)
+			close(conn.jobs)
+		}
+	}
+	for _, d := range r.Dial {
+		conn := &connection{id: d.Conn, jobs: make(chan schedule.Transaction, 1)}
+		q.conns[d.Conn] = conn
+		conn.jobs <- q.depart(d.Transaction)
+		q.wg.Go(func() { q.serve(conn) })
+	}
+	for _, s := range r.Send {
+		q.conns[s.Conn].jobs <- q.depart(s.Transaction)
+	}
+}
+
+// depart makes a connection the owner of a transaction's recipients, and copies
+// what the machine will reuse.
+func (q *Queue) depart(t schedule.Transaction) schedule.Transaction {
+	t.Items = append([]schedule.Item(nil), t.Items...)
+	t.Charges = append([]schedule.BudgetKey(nil), t.Charges...)
+	for i := range t.Items {
+		q.owned.depart(store.ID(t.Items[i].ID))
+	}
+	q.counts.add(t.Domain, store.ClassID(t.Class), -len(t.Items))
+	q.counts.fly(t.Domain, store.ClassID(t.Class), len(t.Items))
+	return t
+}
+
+// load reads a page of a lane's schedule.
+func (q *Queue) load(l schedule.Load) {
+	durable, _ := q.store.Durable()
+	list, more, err := q.store.Schedule(l.Domain, store.ClassID(l.Class), store.Position{Due: l.After.Due, ID: store.ID(l.After.ID)}, l.Limit)
+	if err != nil {
+		q.log.Error("reading the schedule failed", slog.Any("error", err))
+		// More keeps the lane open: the machine asks again when it is next due.
+		q.mail.fact(schedule.Loaded{Domain: l.Domain, Class: l.Class, More: true})
+		return
+	}
+	items := make([]schedule.Item, 0, len(list))
+	for i := range list {
+		// What is not yet synced is not there: its own fact follows its sync.
+		if list[i].Sequence <= durable {
+			items = append(items, item(&list[i]))
+		}
+	}
+	q.mail.fact(schedule.Loaded{Domain: l.Domain, Class: l.Class, Items: items, More: more})
+}
+
+func item(e *store.Entry) schedule.Item {
+	return schedule.Item{
+		ID: schedule.ID(e.ID), Due: e.Due, Queued: e.Queued, Expires: e.Expires,
+		Pin: e.Pin, PinUntil: e.PinUntil, Attempts: e.Attempts,
+		Charged: schedule.Charge{Source: e.Charged, Day: schedule.Day(e.ChargeDay)},
+	}
+}
+
+func (q *Queue) resolve(domain string) {
+	route := q.o.Resolver.Resolve(q.hard, domain)
+	q.routes.set(domain, route)
+	q.mail.fact(schedule.Resolved{
+		Domain: domain, Site: route.Site, Provider: route.Provider, Permanent: route.Permanent, Until: route.Until,
+	})
+}
+
+// drain waits for the transactions under way; hard cuts them.
+func (q *Queue) drain(hard context.Context) (cut int) {
+	for id, c := range q.conns {
+		delete(q.conns, id)
+		close(c.jobs)
+	}
+	done := make(chan struct{})
+	go func() { q.wg.Wait(); close(done) }()
+	for {
+		select {
+		case <-done:
+			return cut
+		case <-q.mail.signal: // conclusions: who has landed is not cut
+			for _, l := range q.mail.take() {
+				if l.act != nil {
+					l.act(q.o.Now())
+				}
+			}
+		case <-hard.Done():
+			cut = q.counts.flying()
+			<-done
+			return cut
+		}
+	}
+}
+
+// tell writes a warning event that belongs to no message.
+func (q *Queue) tell(e event.Event) {
+	q.store.Submit(func(tx *store.Tx) error {
+		tx.Event(&e)
+		return nil
+	}, func(err error) {
+		if err != nil {
+			q.log.Error("writing an event failed", slog.String("kind", string(e.Kind)), slog.Any("error", err))
+		}
+	})
+}
