@@ -5,6 +5,7 @@ package config
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // sources reports sources that cannot be told apart or are not used.
@@ -83,7 +84,7 @@ func (k *checker) overflows() {
 			for _, name := range cycle {
 				seen[name] = true
 			}
-			k.fail(fmt.Sprintf("pool[%s].overflow", p.Name), "overflows in a circle: "+chain(cycle), "let the last of them hold or refuse")
+			k.fail(fmt.Sprintf("pool[%s].overflow", p.Name), "overflows in a circle: "+strings.Join(cycle, " -> "), "let the last of them hold or refuse")
 		}
 	}
 }
@@ -102,14 +103,6 @@ func cycleOf(start string, next map[string]string) []string {
 		}
 	}
 	return nil
-}
-
-func chain(path []string) string {
-	text := path[0]
-	for _, name := range path[1:] {
-		text += " -> " + name
-	}
-	return text
 }
 
 // providers reports sites that would belong to several providers, or none.

@@ -135,7 +135,7 @@ func (d *decoder) element(v reflect.Value, values map[string]any, n *node, list 
 		} else if isPlain(name) {
 			path = named
 		}
-		if b, ok := element.Addr().Interface().(builtin); ok {
+		if b, ok := reflect.TypeAssert[builtin](element.Addr()); ok {
 			b.builtin(name)
 		}
 	}
@@ -225,7 +225,7 @@ func (d *decoder) scalar(f field, v reflect.Value, raw any, n *node, key string)
 			return false
 		}
 	}
-	if path, ok := v.Interface().(Path); ok && path != "" && !filepath.IsAbs(string(path)) {
+	if path, ok := reflect.TypeAssert[Path](v); ok && path != "" && !filepath.IsAbs(string(path)) {
 		v.SetString(filepath.Join(filepath.Dir(d.file), string(path)))
 	}
 	text, hint, usable := f.verify(v)

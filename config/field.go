@@ -30,8 +30,7 @@ type field struct {
 // fieldsOf returns the keys of a table in the order of the struct.
 func fieldsOf(t reflect.Type) []field {
 	var fields []field
-	for i := range t.NumField() {
-		sf := t.Field(i)
+	for sf := range t.Fields() {
 		key := sf.Tag.Get("toml")
 		if key == "" {
 			continue
@@ -63,9 +62,9 @@ func isText(v reflect.Value) bool {
 
 // identityOf returns the key that names an element of a list of tables.
 func identityOf(t reflect.Type) string {
-	for i := range t.NumField() {
-		if t.Field(i).Tag.Get("identity") != "" {
-			return t.Field(i).Tag.Get("toml")
+	for sf := range t.Fields() {
+		if sf.Tag.Get("identity") != "" {
+			return sf.Tag.Get("toml")
 		}
 	}
 	return ""

@@ -24,7 +24,7 @@ func verifyFormat(format, s string) (text, hint string) {
 	case "domain":
 		return verifyDomain(s)
 	case "pattern":
-		if text, hint = verifyDomain(strings.TrimPrefix(s, "*.")); text != "" {
+		if bad, _ := verifyDomain(strings.TrimPrefix(s, "*.")); bad != "" {
 			return fmt.Sprintf("%q is not a host name or *.DOMAIN", s), `write "mx.example.com" or "*.example.com"`
 		}
 	case "selector":

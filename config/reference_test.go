@@ -42,8 +42,7 @@ func TestReferenceIsFresh(t *testing.T) {
 func TestEveryKeyIsDocumented(t *testing.T) {
 	p := newPage(t)
 	everyStruct(reflect.TypeFor[Config](), "", func(st reflect.Type, table string) {
-		for i := range st.NumField() {
-			sf := st.Field(i)
+		for sf := range st.Fields() {
 			key := sf.Tag.Get("toml")
 			if key == "" || isStruct(sf.Type) || sf.Type.Kind() == reflect.Slice && isStruct(sf.Type.Elem()) {
 				continue
@@ -181,18 +180,17 @@ func reference(t *testing.T) []byte {
 
 // table writes the keys of a table, then the tables in it.
 func (p *page) table(st reflect.Type, path string, list bool) {
-	switch {
-	case path == "":
+	header := "[" + path + "]"
+	if list {
+		header = "[" + header + "]"
+	}
+	if path == "" {
 		p.WriteString("\n## At the top\n")
-	default:
-		header := "[" + path + "]"
-		if list {
-			header = "[" + header + "]"
-		}
+	} else {
 		fmt.Fprintf(p, "\n## `%s`\n\n%s\n", header, flow(p.docs[st.Name()]))
 	}
-	for i := range st.NumField() {
-		if sf := st.Field(i); sf.Tag.Get("toml") != "" && !isStruct(sf.Type) && (sf.Type.Kind() != reflect.Slice || !isStruct(sf.Type.Elem())) {
+	for sf := range st.Fields() {
+		if sf.Tag.Get("toml") != "" && !isStruct(sf.Type) && (sf.Type.Kind() != reflect.Slice || !isStruct(sf.Type.Elem())) {
 			p.key(st, sf)
 		}
 	}

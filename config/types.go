@@ -88,7 +88,7 @@ func (d Duration) String() string {
 		unit := unitOf(name)
 		if n := rest / unit; n > 0 {
 			fmt.Fprintf(&b, "%d%s", n, name)
-			rest -= n * unit
+			rest %= unit
 		}
 	}
 	return b.String()
