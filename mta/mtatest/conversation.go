@@ -4,6 +4,7 @@ package mtatest
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -68,7 +69,7 @@ func (t *talk) act(line string) error {
 		return t.read(rest)
 	case "handshake":
 		c := tls.Client(t.c, t.tls)
-		if err := c.Handshake(); err != nil {
+		if err := c.HandshakeContext(context.Background()); err != nil {
 			fmt.Fprintf(&t.out, "(no TLS)\n")
 			return nil
 		}

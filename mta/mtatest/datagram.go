@@ -156,7 +156,7 @@ func serveTCP(c net.Conn, h DNSHandler) {
 		if answer == nil {
 			return
 		}
-		frame := binary.BigEndian.AppendUint16(nil, uint16(len(answer)))
+		frame := binary.BigEndian.AppendUint16(nil, uint16(len(answer))) //nolint:gosec // a DNS message is at most 64 KiB
 		if _, err := c.Write(append(frame, answer...)); err != nil {
 			return
 		}

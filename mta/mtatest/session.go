@@ -5,6 +5,7 @@ package mtatest
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -121,7 +122,7 @@ func (s *session) startTLS(line string) error {
 		return err
 	}
 	session := tls.Server(s.raw, s.e.TLS)
-	if err := session.Handshake(); err != nil {
+	if err := session.HandshakeContext(context.Background()); err != nil {
 		return err
 	}
 	s.rw, s.tls, s.br = session, true, bufio.NewReader(session)

@@ -102,13 +102,13 @@ func lookupError(domain string, err error) error {
 		kind = NoAddress
 	case "":
 		return err
+	default:
 	}
 	return &Error{Kind: kind, Domain: domain, Until: untilOf(err), Err: err}
 }
 
 func untilOf(err error) time.Time {
-	var e *resolve.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*resolve.Error](err); ok {
 		return e.Until
 	}
 	return time.Time{}

@@ -84,11 +84,18 @@ func newRouter(t *testing.T, opts mx.Options) (*mx.Router, *mtatest.Zones) {
 	return r, z
 }
 
-func inBubble(t *testing.T, opts mx.Options, f func(t *testing.T, r *mx.Router, z *mtatest.Zones)) {
+// bed is a router in front of zones.
+type bed struct {
+	t *testing.T
+	r *mx.Router
+	z *mtatest.Zones
+}
+
+func inBubble(t *testing.T, opts mx.Options, f func(b bed)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		r, z := newRouter(t, opts)
-		f(t, r, z)
+		f(bed{t, r, z})
 	})
 }
 
@@ -108,7 +115,8 @@ func TestResolve(t *testing.T) {
 			"bare6.example": "[2001:db8::9]",
 		},
 	}
-	inBubble(t, opts, func(t *testing.T, r *mx.Router, _ *mtatest.Zones) {
+	inBubble(t, opts, func(b bed) {
+		t, r := b.t, b.r
 		for domain, want := range map[string]string{
 			"shop.example":     "(alt1|alt2)?.aspmx.l.google.com [google] 1 aspmx.l.google.com:25, 5 alt2.aspmx.l.google.com:25, 5 alt1.aspmx.l.google.com:25",
 			"mixed.example":    "(aspmx.l.google.com|mx.mixed.example) [] 1 aspmx.l.google.com:25, 9 mx.mixed.example:25",
@@ -135,7 +143,8 @@ func TestResolve(t *testing.T) {
 }
 
 func TestPermanentAndTemporary(t *testing.T) {
-	inBubble(t, mx.Options{Self: []string{"us.example.com"}}, func(t *testing.T, r *mx.Router, z *mtatest.Zones) {
+	inBubble(t, mx.Options{Self: []string{"us.example.com"}}, func(b bed) {
+		t, r, z := b.t, b.r, b.z
 		z.Fail("broken.example", mtatest.Fate{Rcode: dns.RcodeServerFailure})
 		z.Fail("silent.example", mtatest.Fate{Silent: true})
 		for domain, want := range map[string]string{
@@ -169,7 +178,8 @@ func TestPermanentAndTemporary(t *testing.T) {
 }
 
 func TestUntilIsTheShorterLifetime(t *testing.T) {
-	inBubble(t, mx.Options{}, func(t *testing.T, r *mx.Router, z *mtatest.Zones) {
+	inBubble(t, mx.Options{}, func(b bed) {
+		t, r, z := b.t, b.r, b.z
 		for domain, want := range map[string]time.Duration{"example.org": 300 * time.Second, "implicit.example": 200 * time.Second} {
 			if got, err := r.Resolve(t.Context(), domain); err != nil || time.Until(got.Until) != want {
 				t.Errorf("%s: %s, %v; want %s", domain, time.Until(got.Until), err, want)
@@ -184,7 +194,8 @@ func TestUntilIsTheShorterLifetime(t *testing.T) {
 }
 
 func TestEqualPreferencesShareTheLoad(t *testing.T) {
-	inBubble(t, mx.Options{}, func(t *testing.T, r *mx.Router, _ *mtatest.Zones) {
+	inBubble(t, mx.Options{}, func(b bed) {
+		t, r := b.t, b.r
 		first := map[string]int{}
 		for range 400 {
 			target, err := r.Resolve(t.Context(), "example.org")
@@ -203,7 +214,8 @@ func TestEqualPreferencesShareTheLoad(t *testing.T) {
 }
 
 func TestHostsAreCapped(t *testing.T) {
-	inBubble(t, mx.Options{}, func(t *testing.T, r *mx.Router, z *mtatest.Zones) {
+	inBubble(t, mx.Options{}, func(b bed) {
+		t, r, z := b.t, b.r, b.z
 		var big strings.Builder
 		for i := range 50 {
 			fmt.Fprintf(&big, "big.example. IN MX %d h%d.big.example.\nh0.big.example. IN A 203.0.112.%d\n", i, i, i)
@@ -221,7 +233,8 @@ func TestHostsAreCapped(t *testing.T) {
 }
 
 func TestAddresses(t *testing.T) {
-	inBubble(t, mx.Options{}, func(t *testing.T, r *mx.Router, z *mtatest.Zones) {
+	inBubble(t, mx.Options{}, func(b bed) {
+		t, r, z := b.t, b.r, b.z
 		z.Fail("broken.example.org", mtatest.Fate{Rcode: dns.RcodeServerFailure})
 		for _, c := range []struct {
 			host     string
@@ -251,8 +264,7 @@ func TestAddresses(t *testing.T) {
 				slices.Sort(words[:2])
 			}
 			got := strings.Join(words, " ")
-			var e *mx.Error
-			if errors.As(err, &e) {
+			if e, ok := errors.AsType[*mx.Error](err); ok {
 				got = fmt.Sprintf("%s %t", e.Kind, e.Permanent())
 				if e.Kind == mx.Forbidden && !errors.Is(err, netx.ErrForbiddenTarget) {
 					t.Errorf("%s: %v does not wrap ErrForbiddenTarget", c.host, err)
@@ -264,7 +276,8 @@ func TestAddresses(t *testing.T) {
 		}
 	})
 	allow := mx.Options{Guard: netx.Guard{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}}
-	inBubble(t, allow, func(t *testing.T, r *mx.Router, _ *mtatest.Zones) {
+	inBubble(t, allow, func(b bed) {
+		t, r := b.t, b.r
 		addrs, err := r.Addresses(t.Context(), mx.Host{Name: "local.example.org", Port: 2526}, resolve.Both)
 		if err != nil || fmt.Sprint(addrs) != "[127.0.0.1:2526]" {
 			t.Errorf("rehearsal: %v, %v", addrs, err)
@@ -273,7 +286,8 @@ func TestAddresses(t *testing.T) {
 }
 
 func TestPortOfARehearsal(t *testing.T) {
-	inBubble(t, mx.Options{Port: 2526, Routes: map[string]string{"r.example": "sink.example"}}, func(t *testing.T, r *mx.Router, _ *mtatest.Zones) {
+	inBubble(t, mx.Options{Port: 2526, Routes: map[string]string{"r.example": "sink.example"}}, func(b bed) {
+		t, r := b.t, b.r
 		for _, domain := range []string{"example.org", "implicit.example", "r.example"} {
 			if target, err := r.Resolve(t.Context(), domain); err != nil || target.Hosts[0].Port != 2526 {
 				t.Errorf("%s: %s, %v", domain, show(target), err)

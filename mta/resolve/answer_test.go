@@ -4,6 +4,7 @@ package resolve
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	"github.com/miekg/dns"
@@ -20,7 +21,7 @@ func TestTheErrorThatMayHealIsReturned(t *testing.T) {
 	}
 	for i, a := range kinds {
 		for j, b := range kinds {
-			if got, want := worse(a, b), kinds[max(i, j)]; got != want {
+			if got, want := worse(a, b), kinds[max(i, j)]; !errors.Is(got, want) {
 				t.Errorf("worse(%v, %v) = %v, want %v", a, b, got, want)
 			}
 		}

@@ -57,8 +57,7 @@ func (e *Error) Temporary() bool { return e.Kind == ServFail || e.Kind == Timeou
 
 // KindOf is the kind of a lookup error, "" for any other (a cancelled context).
 func KindOf(err error) Kind {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Kind
 	}
 	return ""

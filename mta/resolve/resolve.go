@@ -76,25 +76,29 @@ type MX struct {
 	Preference uint16
 }
 
-// MXAnswer, AddrAnswer, TXTAnswer and PTRAnswer are never empty without an error.
-type (
-	MXAnswer struct {
-		Meta
-		Records []MX
-	}
-	AddrAnswer struct {
-		Meta
-		Addrs []netip.Addr // IPv6 first
-	}
-	TXTAnswer struct {
-		Meta
-		Texts []string
-	}
-	PTRAnswer struct {
-		Meta
-		Names []string
-	}
-)
+// MXAnswer is the answer of LookupMX. No answer is empty: that is an [*Error].
+type MXAnswer struct {
+	Meta
+	Records []MX
+}
+
+// AddrAnswer is the answer of LookupAddrs, IPv6 first.
+type AddrAnswer struct {
+	Meta
+	Addrs []netip.Addr
+}
+
+// TXTAnswer is the answer of LookupTXT.
+type TXTAnswer struct {
+	Meta
+	Texts []string
+}
+
+// PTRAnswer is the answer of LookupPTR.
+type PTRAnswer struct {
+	Meta
+	Names []string
+}
 
 // Options configure a [Client].
 type Options struct {

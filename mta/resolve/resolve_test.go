@@ -46,13 +46,14 @@ zero.example.org.  0 IN TXT "c"
 // bed is a resolver in front of zones.
 type bed struct {
 	*resolve.Client
+	t     *testing.T
 	net   *mtatest.Net
 	zones *mtatest.Zones
 }
 
 func newBed(t *testing.T, opts resolve.Options) *bed {
 	t.Helper()
-	b := &bed{net: mtatest.NewNet(), zones: mtatest.NewZones(zone)}
+	b := &bed{t: t, net: mtatest.NewNet(), zones: mtatest.NewZones(zone)}
 	if opts.Servers == nil {
 		opts.Servers = []netip.AddrPort{near}
 	}
@@ -68,16 +69,17 @@ func newBed(t *testing.T, opts resolve.Options) *bed {
 }
 
 // inBubble runs f in a bubble with a fresh resolver.
-func inBubble(t *testing.T, opts resolve.Options, f func(t *testing.T, b *bed)) {
+func inBubble(t *testing.T, opts resolve.Options, f func(b *bed)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		f(t, newBed(t, opts))
+		f(newBed(t, opts))
 		time.Sleep(time.Hour) // let delayed answers run out
 	})
 }
 
 func TestAnswers(t *testing.T) {
-	inBubble(t, resolve.Options{}, func(t *testing.T, b *bed) {
+	inBubble(t, resolve.Options{}, func(b *bed) {
+		t := b.t
 		now := time.Now()
 		mx, err := b.LookupMX(t.Context(), "Example.ORG")
 		want := []resolve.MX{{"mx1.example.org", 10}, {"mx2.example.org", 20}}
@@ -112,7 +114,8 @@ func TestAnswers(t *testing.T) {
 }
 
 func TestWhyThereIsNoAnswer(t *testing.T) {
-	inBubble(t, resolve.Options{}, func(t *testing.T, b *bed) {
+	inBubble(t, resolve.Options{}, func(b *bed) {
+		t := b.t
 		b.zones.Fail("broken.example.org", mtatest.Fate{Rcode: dns.RcodeServerFailure})
 		b.zones.Fail("refused.example.org", mtatest.Fate{Rcode: dns.RcodeRefused})
 		b.zones.Fail("silent.example.org", mtatest.Fate{Silent: true})
@@ -143,7 +146,8 @@ func TestWhyThereIsNoAnswer(t *testing.T) {
 }
 
 func TestAddressesOfOneFamilyAreEnough(t *testing.T) {
-	inBubble(t, resolve.Options{}, func(t *testing.T, b *bed) {
+	inBubble(t, resolve.Options{}, func(b *bed) {
+		t := b.t
 		if a, err := b.LookupAddrs(t.Context(), "mx2.example.org", resolve.Both); err != nil || len(a.Addrs) != 1 {
 			t.Errorf("IPv4 only: %+v, %v", a, err)
 		}
@@ -155,7 +159,8 @@ func TestAddressesOfOneFamilyAreEnough(t *testing.T) {
 }
 
 func TestCacheKeepsWhatTTLsAllow(t *testing.T) {
-	inBubble(t, resolve.Options{}, func(t *testing.T, b *bed) {
+	inBubble(t, resolve.Options{}, func(b *bed) {
+		t := b.t
 		ask := func(name string, want int) {
 			t.Helper()
 			before := len(b.zones.Queries())
@@ -201,7 +206,8 @@ func TestCacheKeepsWhatTTLsAllow(t *testing.T) {
 }
 
 func TestCacheIsBounded(t *testing.T) {
-	inBubble(t, resolve.Options{CacheSize: 2}, func(t *testing.T, b *bed) {
+	inBubble(t, resolve.Options{CacheSize: 2}, func(b *bed) {
+		t := b.t
 		b.zones.Replace("a. IN TXT x\nb. IN TXT x\nc. IN TXT x\n")
 		for _, name := range []string{"a", "b", "a", "c", "a", "b"} {
 			if _, err := b.LookupTXT(t.Context(), name); err != nil {
@@ -216,7 +222,8 @@ func TestCacheIsBounded(t *testing.T) {
 }
 
 func TestEqualQuestionsShareOneQuery(t *testing.T) {
-	inBubble(t, resolve.Options{}, func(t *testing.T, b *bed) {
+	inBubble(t, resolve.Options{}, func(b *bed) {
+		t := b.t
 		b.zones.Fail("example.org", mtatest.Fate{Delay: time.Second})
 		var wait sync.WaitGroup
 		for range 50 {
@@ -234,7 +241,8 @@ func TestEqualQuestionsShareOneQuery(t *testing.T) {
 }
 
 func TestFollowersSurviveACancelledLeader(t *testing.T) {
-	inBubble(t, resolve.Options{}, func(t *testing.T, b *bed) {
+	inBubble(t, resolve.Options{}, func(b *bed) {
+		t := b.t
 		b.zones.Fail("example.org", mtatest.Fate{Delay: 2 * time.Second})
 		ctx, cancel := context.WithCancel(t.Context())
 		var wait sync.WaitGroup
@@ -256,7 +264,8 @@ func TestFollowersSurviveACancelledLeader(t *testing.T) {
 }
 
 func TestTruncatedAnswersComeOverTCP(t *testing.T) {
-	inBubble(t, resolve.Options{}, func(t *testing.T, b *bed) {
+	inBubble(t, resolve.Options{}, func(b *bed) {
+		t := b.t
 		var big strings.Builder
 		for i := range 100 {
 			fmt.Fprintf(&big, "big.example. IN MX %d host-with-a-long-name-%d.big.example.\n", i, i)
@@ -292,7 +301,8 @@ func TestAnotherServerIsAsked(t *testing.T) {
 		"garbage": func(b *bed) { b.net.HandleDNS(far, func([]byte, bool) []byte { return []byte("no DNS") }) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, two, func(t *testing.T, b *bed) {
+			inBubble(t, two, func(b *bed) {
+				t := b.t
 				breakIt(b)
 				if _, err := b.LookupMX(t.Context(), "example.org"); err != nil {
 					t.Errorf("first question: %v", err)
@@ -309,7 +319,8 @@ func TestAnotherServerIsAsked(t *testing.T) {
 func TestForgedAnswersAreIgnored(t *testing.T) {
 	for name, fate := range map[string]mtatest.Fate{"id": {Forge: true, Times: 1}, "question": {Question: true, Times: 1}} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, resolve.Options{}, func(t *testing.T, b *bed) {
+			inBubble(t, resolve.Options{}, func(b *bed) {
+				t := b.t
 				b.zones.Fail("example.org", fate)
 				begin := time.Now()
 				if _, err := b.LookupMX(t.Context(), "example.org"); err != nil || time.Since(begin) != 3*time.Second {
@@ -321,7 +332,8 @@ func TestForgedAnswersAreIgnored(t *testing.T) {
 }
 
 func TestServerWithoutEDNS(t *testing.T) {
-	inBubble(t, resolve.Options{}, func(t *testing.T, b *bed) {
+	inBubble(t, resolve.Options{}, func(b *bed) {
+		t := b.t
 		b.zones.Bare(true)
 		if _, err := b.LookupMX(t.Context(), "example.org"); err != nil {
 			t.Error(err)
@@ -331,14 +343,16 @@ func TestServerWithoutEDNS(t *testing.T) {
 
 func TestAuthenticDataIsBelievedFromLoopbackOnly(t *testing.T) {
 	for server, want := range map[netip.AddrPort]bool{near: true, far: false} {
-		inBubble(t, resolve.Options{Servers: []netip.AddrPort{server}}, func(t *testing.T, b *bed) {
+		inBubble(t, resolve.Options{Servers: []netip.AddrPort{server}}, func(b *bed) {
+			t := b.t
 			b.zones.Authentic(true)
 			if a, err := b.LookupMX(t.Context(), "example.org"); err != nil || a.Authentic != want {
 				t.Errorf("%s: authentic = %t, %v; want %t", server, a.Authentic, err, want)
 			}
 		})
 	}
-	inBubble(t, resolve.Options{}, func(t *testing.T, b *bed) {
+	inBubble(t, resolve.Options{}, func(b *bed) {
+		t := b.t
 		if a, err := b.LookupMX(t.Context(), "example.org"); err != nil || a.Authentic {
 			t.Errorf("without AD: authentic = %t, %v", a.Authentic, err)
 		}
@@ -346,7 +360,8 @@ func TestAuthenticDataIsBelievedFromLoopbackOnly(t *testing.T) {
 }
 
 func TestContextEndsALookup(t *testing.T) {
-	inBubble(t, resolve.Options{}, func(t *testing.T, b *bed) {
+	inBubble(t, resolve.Options{}, func(b *bed) {
+		t := b.t
 		b.zones.Fail("example.org", mtatest.Fate{Silent: true})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -364,7 +379,8 @@ func TestContextEndsALookup(t *testing.T) {
 
 func TestMetrics(t *testing.T) {
 	reg := prometheus.NewPedanticRegistry()
-	inBubble(t, resolve.Options{Registerer: reg}, func(t *testing.T, b *bed) {
+	inBubble(t, resolve.Options{Registerer: reg}, func(b *bed) {
+		t := b.t
 		_, _ = b.LookupMX(t.Context(), "example.org")
 		_, _ = b.LookupMX(t.Context(), "example.org")
 		_, _ = b.LookupMX(t.Context(), "none.example")

@@ -87,6 +87,7 @@ func drain(c net.Conn) {
 }
 
 func startSink(b *testing.B) netip.AddrPort {
+	b.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), sinkEnv+"=1")
 	in, err := cmd.StdinPipe()
@@ -112,6 +113,7 @@ func startSink(b *testing.B) netip.AddrPort {
 }
 
 func cpu(b *testing.B) time.Duration {
+	b.Helper()
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
 		b.Fatal(err)
@@ -128,6 +130,7 @@ func BenchmarkSend(b *testing.B) {
 }
 
 func benchmarkSend(b *testing.B, size int, reuse bool) {
+	b.Helper()
 	remote := startSink(b)
 	body := bytes.Repeat([]byte(strings.Repeat("x", 74)+"\r\n"), size/76)
 	tx := &smtpclient.Transaction{

@@ -144,7 +144,7 @@ func (c *Conn) watchedBody(w *stuffer, parts [][]byte) (rfc5321.Reply, Phase, *E
 	case werr != nil || got.early || !positive(got.reply):
 		// A refusal may have been said before the dot, with another answer to
 		// come. The outcome is clear, but the connection is not used again.
-		c.failReply(phase, got.reply)
+		_ = c.failReply(phase, got.reply)
 		return got.reply, phase, nil
 	default:
 		return got.reply, phase, nil

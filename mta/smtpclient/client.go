@@ -160,7 +160,7 @@ func Dial(ctx context.Context, opts Options) (*Conn, error) {
 	}
 	c := &Conn{raw: raw, rw: raw, br: bufio.NewReaderSize(raw, readBuffer), buf: make([]byte, 0, writeBuffer), opts: opts}
 	stop := context.AfterFunc(ctx, c.Abort)
-	failure := c.greet()
+	failure := c.greet(ctx)
 	if !stop() && failure == nil {
 		failure = c.fail(PhaseHello, context.Cause(ctx))
 	}
@@ -170,7 +170,7 @@ func Dial(ctx context.Context, opts Options) (*Conn, error) {
 		}
 		opts.Logger.LogAttrs(ctx, slog.LevelDebug, "connection failed",
 			slog.String("host", opts.Host), slog.String("phase", string(failure.Phase)), slog.Any("error", failure))
-		c.hangUp()
+		c.Abort()
 		return nil, failure
 	}
 	return c, nil
@@ -211,7 +211,7 @@ func (c *Conn) Close() error {
 		if _, err := c.rw.Write(c.buf); err == nil {
 			_, _ = c.readReply(nil)
 		}
-		c.fail(PhaseQuit, net.ErrClosed)
+		_ = c.fail(PhaseQuit, net.ErrClosed)
 	}
 	return c.hangUp()
 }

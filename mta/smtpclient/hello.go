@@ -3,6 +3,7 @@
 package smtpclient
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"strconv"
@@ -76,7 +77,7 @@ func (e *Extensions) limits(args string) {
 }
 
 // greet takes the connection from connected to ready for MAIL.
-func (c *Conn) greet() *Error {
+func (c *Conn) greet(ctx context.Context) *Error {
 	banner, err := c.await(PhaseBanner, c.opts.Timeouts.Banner, nil)
 	if err != nil {
 		return err
@@ -87,7 +88,7 @@ func (c *Conn) greet() *Error {
 	if err := c.hello(); err != nil {
 		return err
 	}
-	return c.startTLS()
+	return c.startTLS(ctx)
 }
 
 // hello says EHLO, and HELO to a server that does not know it (RFC 5321 section
@@ -124,7 +125,7 @@ func (c *Conn) hello() *Error {
 
 // startTLS does what the policy says. When a server that offers STARTTLS
 // refuses it, opportunistic mail goes on in clear on the same connection.
-func (c *Conn) startTLS() *Error {
+func (c *Conn) startTLS(ctx context.Context) *Error {
 	required := c.opts.TLS == TLSRequired || c.opts.TLS == TLSVerified
 	switch {
 	case c.opts.TLS == TLSNone:
@@ -147,13 +148,13 @@ func (c *Conn) startTLS() *Error {
 		// Clear text behind the 220 would be read as if it came through TLS.
 		return c.fail(PhaseStartTLS, fmt.Errorf("%w: clear text after the answer to STARTTLS", ErrReply))
 	}
-	if err := c.handshake(); err != nil {
+	if err := c.handshake(ctx); err != nil {
 		return err
 	}
 	return c.hello()
 }
 
-func (c *Conn) handshake() *Error {
+func (c *Conn) handshake(ctx context.Context) *Error {
 	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
 	if c.opts.TLSConfig != nil {
 		cfg = c.opts.TLSConfig.Clone()
@@ -162,7 +163,7 @@ func (c *Conn) handshake() *Error {
 	cfg.InsecureSkipVerify = c.opts.TLS != TLSVerified
 	_ = c.raw.SetDeadline(time.Now().Add(c.opts.Timeouts.TLS))
 	session := tls.Client(c.raw, cfg)
-	if err := session.Handshake(); err != nil {
+	if err := session.HandshakeContext(ctx); err != nil {
 		e := c.fail(PhaseStartTLS, fmt.Errorf("tls handshake: %w", err))
 		e.TLSFailed = c.opts.TLS == TLSOpportunistic
 		return e

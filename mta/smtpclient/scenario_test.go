@@ -39,7 +39,9 @@ import (
 //	idle=D            wait between transactions
 func TestScenarios(t *testing.T) {
 	datadriven.Walk(t, "testdata/scenarios", func(t *testing.T, path string) {
+		t.Helper()
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			t.Helper()
 			var out string
 			synctest.Test(t, func(t *testing.T) { out = scenario(t, d) })
 			return out
@@ -53,6 +55,7 @@ var (
 )
 
 func scenario(t *testing.T, d *datadriven.TestData) string {
+	t.Helper()
 	var out strings.Builder
 	n := mtatest.NewNet()
 	n.Window = 32 << 10
@@ -87,7 +90,7 @@ func scenario(t *testing.T, d *datadriven.TestData) string {
 		t.Fatal(err)
 	}
 	defer mx.Close()
-	fate(t, d, n, mx)
+	fate(t, d, n)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	if d.HasArg("cancel") {
@@ -115,7 +118,8 @@ func scenario(t *testing.T, d *datadriven.TestData) string {
 	return out.String()
 }
 
-func fate(t *testing.T, d *datadriven.TestData, n *mtatest.Net, mx *mtatest.Exchanger) {
+func fate(t *testing.T, d *datadriven.TestData, n *mtatest.Net) {
+	t.Helper()
 	if !d.HasArg("fate") {
 		return
 	}
@@ -132,6 +136,7 @@ func fate(t *testing.T, d *datadriven.TestData, n *mtatest.Net, mx *mtatest.Exch
 }
 
 func deliver(ctx context.Context, t *testing.T, d *datadriven.TestData, opts smtpclient.Options, out io.Writer) {
+	t.Helper()
 	c, err := smtpclient.Dial(ctx, opts)
 	if err != nil {
 		printError(out, "dial", err)
@@ -175,6 +180,7 @@ func deliver(ctx context.Context, t *testing.T, d *datadriven.TestData, opts smt
 }
 
 func transaction(t *testing.T, d *datadriven.TestData) *smtpclient.Transaction {
+	t.Helper()
 	to := []string{"a"}
 	if d.HasArg("to") {
 		to = values(d, "to")
@@ -241,6 +247,7 @@ func values(d *datadriven.TestData, name string) []string {
 }
 
 func duration(t *testing.T, d *datadriven.TestData, name string) time.Duration {
+	t.Helper()
 	v, err := time.ParseDuration(values(d, name)[0])
 	if err != nil {
 		t.Fatal(err)

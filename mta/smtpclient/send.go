@@ -53,7 +53,7 @@ func (c *Conn) Send(ctx context.Context, tx *Transaction) Result {
 			err.Err = context.Cause(ctx)
 		}
 		res.Err = err
-		c.hangUp()
+		c.Abort()
 		c.opts.Logger.LogAttrs(ctx, slog.LevelDebug, "connection broke",
 			slog.String("host", c.opts.Host), slog.String("phase", string(err.Phase)), slog.Bool("sent", err.Sent), slog.Any("error", err))
 	}
@@ -220,6 +220,7 @@ func (x *exchange) take(s step, r rfc5321.Reply) *Error {
 		x.takeRcpt(s.rcpt, r)
 	case PhaseData:
 		x.takeData(r)
+	default: // no other command is under way in a transaction
 	}
 	return nil
 }
