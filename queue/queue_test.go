@@ -4,7 +4,6 @@ package queue
 
 import (
 	"context"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -217,6 +216,7 @@ func TestHoldReleaseDropMove(t *testing.T) {
 		if err := r.Hold(ctx, a, "review"); err != nil {
 			t.Fatal(err)
 		}
+		r.until(2)
 		if n := r.Total(); n.Held != 1 || n.Waiting != 1 {
 			t.Errorf("counts %+v", n)
 		}
@@ -250,23 +250,18 @@ func TestBudgetGoesByTierAndIsNeverExceeded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.caps = dayCap(10)
-		var hold atomic.Bool
-		hold.Store(true)
-		w.dial = func(job *Job) *Result {
-			if hold.Load() {
-				return DeferAll(job, "not yet")
-			}
-			return nil
-		}
 		r := start(t, vfs.NewMem(), w)
-		for i := range 20 {
-			r.send("d"+name(i), "dormant")
+		due := time.Now().Add(time.Hour) // so that all are there when the first may leave
+		for i := range 28 {
+			s := r.message("d"+name(i), "dormant")
+			if i >= 20 {
+				s = r.message("a"+name(i), "active")
+			}
+			s.Recipients[0].Due = due
+			if _, err := r.Enqueue(t.Context(), s); err != nil {
+				t.Fatal(err)
+			}
 		}
-		for i := range 8 {
-			r.send("a"+name(i), "active")
-		}
-		synctest.Wait()
-		hold.Store(false)
 		time.Sleep(20 * time.Hour) // the same day
 		w.mu.Lock()
 		sent := len(w.order)
