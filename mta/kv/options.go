@@ -20,8 +20,9 @@ const (
 	// minutes reaches the tables and is written twice. Larger: 256 MiB measured
 	// 560 MB of resident memory.
 	DefaultMemTableSize = 64 << 20
-	// DefaultCacheSize is what a store gets that shares no cache: 32 MiB holds
-	// the index and filter blocks of some ten gigabytes.
+	// DefaultCacheSize is what a store that shares no cache gets for blocks: 32
+	// MiB holds the index and filter blocks of some ten gigabytes. Two memtables
+	// come on top, see [NewCache].
 	DefaultCacheSize = 32 << 20
 )
 
@@ -48,6 +49,12 @@ type Options struct {
 type Cache struct{ c *pebble.Cache }
 
 // NewCache makes a cache of size bytes. Its memory is taken on demand.
+//
+// Pebble counts memtables against the cache, so size bounds blocks and memtables
+// of all its stores together. Give it at least twice the sum of their
+// MemTableSize plus [DefaultCacheSize] for each: with less, a burst of writes
+// leaves no room for blocks, and every read of a filter goes to disk (measured:
+// half of the time of an import).
 func NewCache(size int64) *Cache { return &Cache{c: pebble.NewCache(size)} }
 
 // Close gives up the maker's reference. The memory is freed when the last store
@@ -86,7 +93,7 @@ func (o *Options) pebble() *pebble.Options {
 	if o.Cache != nil {
 		p.Cache = o.Cache.c
 	} else {
-		p.Cache = pebble.NewCache(DefaultCacheSize)
+		p.Cache = pebble.NewCache(DefaultCacheSize + 2*int64(p.MemTableSize))
 	}
 	for i := range p.Levels {
 		p.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
