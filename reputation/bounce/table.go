@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bounce
+
+import (
+	_ "embed"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/seguemta/segue/mta/rfc5321"
+)
+
+//go:embed rules.txt
+var builtin string
+
+// ErrRules is wrapped by the errors of [Parse].
+var ErrRules = errors.New("bad bounce rules")
+
+// Table is an ordered set of rules.
+type Table struct {
+	rules   []*rule
+	general []*rule            // without provider
+	scoped  map[string][]*rule // by provider
+}
+
+// Builtin is the table that Segue ships.
+func Builtin() (*Table, error) { return Parse("rules.txt", builtin) }
+
+// Parse reads rules in the form that the head of rules.txt explains. name is
+// what errors call the text; they wrap [ErrRules] and name the line.
+func Parse(name, text string) (*Table, error) {
+	t := &Table{scoped: make(map[string][]*rule)}
+	names := make(map[string]bool)
+	var open *rule
+	n := 0
+	for line := range strings.Lines(text) {
+		n++
+		line = strings.TrimSpace(line)
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		key, value, _ := strings.Cut(line, " ")
+		value = strings.TrimSpace(value)
+		if key == "rule" {
+			open = &rule{line: n}
+			t.rules = append(t.rules, open)
+		}
+		if open == nil {
+			return nil, fmt.Errorf("%s:%d: %w: %q before the first rule", name, n, ErrRules, key)
+		}
+		if err := open.set(key, value); err != nil {
+			return nil, fmt.Errorf("%s:%d: %w: %w", name, n, ErrRules, err)
+		}
+	}
+	for _, r := range t.rules {
+		if err := r.check(); err != nil {
+			return nil, fmt.Errorf("%s:%d: %w: rule %q: %w", name, r.line, ErrRules, r.result.Rule, err)
+		}
+		if names[r.result.Rule] {
+			return nil, fmt.Errorf("%s:%d: %w: rule %q occurs twice", name, r.line, ErrRules, r.result.Rule)
+		}
+		names[r.result.Rule] = true
+		for _, p := range r.providers {
+			t.scoped[p] = append(t.scoped[p], r)
+		}
+		if len(r.providers) == 0 {
+			t.general = append(t.general, r)
+		}
+	}
+	return t, nil
+}
+
+// set takes one line of a rule.
+func (r *rule) set(key, value string) error {
+	if value == "" {
+		return fmt.Errorf("%s has no value", key)
+	}
+	switch key {
+	case "rule":
+		r.result.Rule = value
+	case "class":
+		r.result.Class = Class(value)
+	case "verdict":
+		r.result.Verdict = Verdict(value)
+	case "provider":
+		r.providers = append(r.providers, strings.Fields(value)...)
+	case "code":
+		return r.addCodes(value)
+	case "status":
+		return r.addStatuses(value)
+	case "text", "unless":
+		p, ok := parsePhrase(value)
+		if !ok {
+			return errors.New("a phrase needs parts of at least two octets")
+		}
+		if key == "text" {
+			r.text = append(r.text, p)
+		} else {
+			r.unless = append(r.unless, p)
+		}
+	case "yes":
+		r.yes = append(r.yes, value)
+	case "no":
+		r.no = append(r.no, value)
+	default:
+		return fmt.Errorf("unknown word %q (rule class verdict provider code status text unless yes no)", key)
+	}
+	return nil
+}
+
+func (r *rule) addCodes(value string) error {
+	for word := range strings.FieldsSeq(value) {
+		first, err1 := strconv.Atoi(strings.ReplaceAll(word, "x", "0"))
+		last, err2 := strconv.Atoi(strings.ReplaceAll(word, "x", "9"))
+		if err1 != nil || err2 != nil || first < 400 || last > 599 {
+			return fmt.Errorf("code %q is not like 550, 55x or 5xx", word)
+		}
+		r.codes = append(r.codes, codePattern{first, last})
+	}
+	return nil
+}
+
+func (r *rule) addStatuses(value string) error {
+	for word := range strings.FieldsSeq(value) {
+		parts := strings.Split(word, ".")
+		if len(parts) != 3 {
+			return fmt.Errorf("status %q is not like 5.1.1, x.1.1 or 5.7.*", word)
+		}
+		var p statusPattern
+		for i, part := range parts {
+			n, err := strconv.ParseUint(part, 10, 10)
+			switch {
+			case part == "x" && i == 0 || part == "*" && i > 0:
+				p[i] = -1
+			case err != nil:
+				return fmt.Errorf("status %q is not like 5.1.1, x.1.1 or 5.7.*", word)
+			default:
+				p[i] = int(n)
+			}
+		}
+		r.statuses = append(r.statuses, p)
+	}
+	return nil
+}
+
+// check refuses a rule that is incomplete, or that could suppress a contact on
+// evidence that is not final.
+func (r *rule) check() error {
+	switch {
+	case !r.result.Class.Known():
+		return fmt.Errorf("class %q is not one of the classes", r.result.Class)
+	case !r.result.Verdict.Known():
+		return fmt.Errorf("verdict %q is not one of suppress count reputation infrastructure ignore", r.result.Verdict)
+	case len(r.codes)+len(r.statuses)+len(r.text) == 0:
+		return errors.New("it matches everything: add code, status or text")
+	case len(r.yes) == 0 || len(r.no) == 0:
+		return errors.New("it needs a reply that it matches (yes) and one that it does not (no)")
+	}
+	for _, s := range append(append([]string{}, r.yes...), r.no...) {
+		if _, ok := parseReply(s); !ok {
+			return fmt.Errorf("example %q is not a reply", s)
+		}
+	}
+	if r.result.Verdict != Suppress {
+		return nil
+	}
+	if r.result.Class != InvalidRecipient && r.result.Class != BadDomain {
+		return fmt.Errorf("class %s never suppresses: only InvalidRecipient and BadDomain do", r.result.Class)
+	}
+	if len(r.codes) == 0 {
+		return errors.New("a rule that suppresses names its 5xx codes")
+	}
+	for _, c := range r.codes {
+		if c.first < 500 {
+			return errors.New("a rule that suppresses names only 5xx codes")
+		}
+	}
+	return nil
+}
+
+// parseReply reads an example: code, status if any, text.
+func parseReply(s string) (rfc5321.Reply, bool) {
+	word, rest, _ := strings.Cut(s, " ")
+	code, err := strconv.Atoi(word)
+	if err != nil || code < 200 || code > 599 {
+		return rfc5321.Reply{}, false
+	}
+	reply := rfc5321.Reply{Code: code}
+	reply.Enhanced, reply.Text = rfc5321.CutEnhanced(rest)
+	return reply, true
+}
