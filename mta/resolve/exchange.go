@@ -36,7 +36,7 @@ func (c *Client) ask(ctx context.Context, k key) (m *dns.Msg, trusted bool, fail
 				c.first.Store(uint32(at)) //nolint:gosec // an index into a short list
 				return m, server.Addr().Unmap().IsLoopback(), nil
 			}
-			if ctx.Err() != nil {
+			if ended(ctx) != nil {
 				return nil, false, failure
 			}
 			var late interface{ Timeout() bool }
@@ -143,6 +143,15 @@ func (c *Client) overTCP(ctx context.Context, server netip.AddrPort, q *dns.Msg)
 		return nil, errors.New("the answer is to another question")
 	}
 	return m, nil
+}
+
+// ended is why ctx is over, nil while it is not. A socket can notice the
+// caller's deadline before the context does; that is no fault of the server's.
+func ended(ctx context.Context) error {
+	if t, ok := ctx.Deadline(); ok && !time.Now().Before(t) && ctx.Err() == nil {
+		return context.DeadlineExceeded
+	}
+	return context.Cause(ctx)
 }
 
 // closeAfter puts the deadline of ctx on the connection, cuts it when ctx is

@@ -62,6 +62,9 @@ func (c *Client) count(e entry, hit bool) {
 // resolve asks the servers, follows aliases and keeps the answer. It fails only
 // with the context.
 func (c *Client) resolve(ctx context.Context, k key) (entry, error) {
+	if over := ended(ctx); over != nil {
+		return entry{}, over
+	}
 	select {
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
@@ -74,10 +77,10 @@ func (c *Client) resolve(ctx context.Context, k key) (entry, error) {
 	chain := chase{want: k, at: k.name, ttl: maxTTL, authentic: true}
 	for range maxChain {
 		m, trusted, err := c.ask(ctx, key{chain.at, k.qtype})
-		if ctx.Err() != nil {
-			return entry{}, context.Cause(ctx)
-		}
 		if err != nil {
+			if over := ended(ctx); over != nil {
+				return entry{}, over
+			}
 			return c.keep(k, chain.failed(err)), nil
 		}
 		if done := chain.follow(m, trusted); done {
