@@ -34,6 +34,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -234,9 +235,9 @@ func (s *Signer) collect(canon, list []byte, fields []field) (_, _ []byte) {
 	width := len("\th=")
 	for _, n := range s.names {
 		count := 0
-		for i := len(fields) - 1; i >= 0; i-- {
-			if fields[i].is(n.name) {
-				canon = appendRelaxed(canon, fields[i])
+		for _, f := range slices.Backward(fields) {
+			if f.is(n.name) {
+				canon = appendRelaxed(canon, f)
 				count++
 			}
 		}

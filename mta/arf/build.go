@@ -62,17 +62,16 @@ func Build(f Feedback) []byte {
 		w.line("Content-Type: message/rfc822")
 	}
 	w.line("")
-	w.Write(original)
+	w.text = append(w.text, original...)
 	w.line("")
 	w.line("--" + boundary + "--")
-	return w.Bytes()
+	return w.text
 }
 
-type writer struct{ bytes.Buffer }
+type writer struct{ text []byte }
 
 func (w *writer) line(s string) {
-	w.WriteString(s)
-	w.WriteString("\r\n")
+	w.text = append(append(w.text, s...), "\r\n"...)
 }
 
 // field writes a field whose value cannot end it. Empty values are left out.

@@ -49,7 +49,7 @@ func Build(n Notification) []byte {
 	w.line("--" + boundary)
 	w.line("Content-Type: text/plain; charset=utf-8")
 	w.line("")
-	w.text(n)
+	w.explain(n)
 
 	w.line("--" + boundary)
 	w.line("Content-Type: message/delivery-status")
@@ -64,18 +64,17 @@ func Build(n Notification) []byte {
 			w.line("Content-Type: message/rfc822")
 		}
 		w.line("")
-		w.Write(original)
+		w.text = append(w.text, original...)
 		w.line("")
 	}
 	w.line("--" + boundary + "--")
-	return w.Bytes()
+	return w.text
 }
 
-type writer struct{ bytes.Buffer }
+type writer struct{ text []byte }
 
 func (w *writer) line(s string) {
-	w.WriteString(s)
-	w.WriteString("\r\n")
+	w.text = append(append(w.text, s...), "\r\n"...)
 }
 
 // field writes a field whose value cannot end it: line ends become spaces. Empty
@@ -109,7 +108,7 @@ func fold(line string, width int) string {
 	return b.String() + line
 }
 
-func (w *writer) text(n Notification) {
+func (w *writer) explain(n Notification) {
 	w.line("This is the mail system at " + oneLine(n.ReportingMTA) + ".")
 	w.line("")
 	w.line("What became of your message:")

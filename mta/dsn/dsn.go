@@ -206,6 +206,12 @@ func readRecipient(h rfc5322.Header) Recipient {
 	for _, d := range h.Values("Diagnostic-Code") {
 		r.DiagnosticType, r.Diagnostic = cutType(d)
 	}
+	if r.Diagnostic == "" {
+		// "5.4.4 (Illegal host name)": the comment is all that is said.
+		if _, comment, found := strings.Cut(h.Get("Status"), "("); found {
+			r.Diagnostic = strings.TrimRight(comment, " )")
+		}
+	}
 	return r
 }
 

@@ -151,6 +151,15 @@ func TestInternational(t *testing.T) {
 	}
 }
 
+// TestStatusComment: without a diagnostic the comment of the status speaks.
+func TestStatusComment(t *testing.T) {
+	text := strings.ReplaceAll(example, "Status: 4.4.1", "Status: 5.4.4 (Illegal host name)")
+	r, err := Parse(crlf(text))
+	if err != nil || r.Recipients[1].Reply().String() != "550 5.4.4 Illegal host name" || r.Recipients[0].Diagnostic == "no such user" {
+		t.Errorf("%+v, %v", r.Recipients, err)
+	}
+}
+
 func TestNotReport(t *testing.T) {
 	arf := "Content-Type: multipart/report; report-type=feedback-report; boundary=b\n\n--b\nContent-Type: message/feedback-report\n\nFeedback-Type: abuse\nOriginal-Rcpt-To: a@b.example\n--b--\n"
 	for _, text := range []string{"", "\n", "Subject: hello\n\nHow are you?\n", arf, strings.ReplaceAll(example, "Recipient", "R")} {

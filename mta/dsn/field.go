@@ -58,7 +58,7 @@ func decodeUTF8(s string) string {
 			return b.String()
 		}
 		hex, rest, closed := strings.Cut(after, "}")
-		n, err := strconv.ParseUint(hex, 16, 32)
+		n, err := strconv.ParseInt(hex, 16, 32)
 		if !closed || err != nil || n < 0x20 || !utf8.ValidRune(rune(n)) {
 			b.WriteString(`\x{`)
 			s = after

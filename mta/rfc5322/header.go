@@ -128,9 +128,6 @@ func isName(b []byte) bool {
 
 // cutLine returns the first line without its end, LF or CRLF, and the rest.
 func cutLine(b []byte) (line, rest []byte) {
-	i := bytes.IndexByte(b, '\n')
-	if i < 0 {
-		return bytes.TrimSuffix(b, []byte("\r")), nil
-	}
-	return bytes.TrimSuffix(b[:i], []byte("\r")), b[i+1:]
+	line, rest, _ = bytes.Cut(b, []byte("\n"))
+	return bytes.TrimSuffix(line, []byte("\r")), rest
 }

@@ -9,6 +9,7 @@ import (
 	"iter"
 	"mime"
 	"mime/quotedprintable"
+	"slices"
 	"strings"
 )
 
@@ -69,10 +70,8 @@ func (p *Part) walk(yield func(*Part) bool) bool {
 // Find returns the first part, p included, of one of these types, or nil.
 func (p *Part) Find(types ...string) *Part {
 	for part := range p.All() {
-		for _, t := range types {
-			if part.Type == t {
-				return part
-			}
+		if slices.Contains(types, part.Type) {
+			return part
 		}
 	}
 	return nil

@@ -38,7 +38,7 @@ func decodeBase32(raw []byte, text string) bool {
 		bits = bits<<5 | uint64(v)
 		if n += 5; n >= 8 && at < len(raw) {
 			n -= 8
-			raw[at] = byte(bits >> n)
+			raw[at] = byte(bits >> n & 0xff)
 			at++
 		}
 	}
