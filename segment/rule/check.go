@@ -3,7 +3,6 @@
 package rule
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -29,7 +28,7 @@ func (s *Schema) analyze(text string) *source {
 	parsed, issues := s.env.Parse(text)
 	if issues.Err() != nil {
 		// One syntax fault breeds others; only the first means something.
-		src.report(issues.Errors()[:1], func(e *cel.Error) (string, string) { return syntaxFault(e.Message, text) })
+		src.report(issues.Errors()[:1], func(e *cel.Error) (string, string) { return syntaxFault(e, text) })
 		return src
 	}
 	src.tree = parsed.NativeRep()
@@ -123,11 +122,12 @@ func (src *source) names(e ast.Expr) {
 
 func (src *source) number(e ast.Expr) {
 	var n float64
+	exact := true
 	switch v := e.AsLiteral().(type) {
 	case types.Int:
-		n = float64(v)
+		n, exact = float64(v), v <= maxExact && v >= -maxExact
 	case types.Uint:
-		n = float64(v)
+		n, exact = float64(v), v <= maxExact
 	case types.String, types.Bool, types.Double:
 		return
 	case types.Null:
@@ -137,7 +137,7 @@ func (src *source) number(e ast.Expr) {
 		src.fail(e, "rules know no bytes", "write a text without b in front")
 		return
 	}
-	if n > maxExact || n < -maxExact {
+	if !exact {
 		src.fail(e, "the number is too large to be exact", "numbers are exact up to 9007199254740992; write it as a text, or with an exponent")
 		return
 	}
@@ -158,46 +158,48 @@ func (src *source) ident(e ast.Expr) {
 
 // meant finds the declared name that somebody who wrote name had in mind.
 func (src *source) meant(name string) string {
-	switch strings.ToLower(name) {
-	case "and":
-		return "write && for and"
-	case "or":
-		return "write || for or"
-	case "not":
-		return "write ! for not"
+	if hint := wordHint(name); hint != "" {
+		return hint
 	}
 	scope, field, dotted := strings.Cut(name, ".")
 	if !dotted {
 		scope, field = "", name
 	}
-	for _, s := range []string{contactScope, accountScope} {
-		if _, _, ok := src.schema.Slot(s + "." + field); ok {
-			return "did you mean " + s + "." + field + "?"
-		}
-	}
-	if _, _, builtin := src.schema.Slot(field); dotted && builtin {
-		return "did you mean " + field + "?"
-	}
-	var fields []string // declared in this scope, with what they are called in it
-	for slot, declared := range src.schema.names {
-		s, f, _ := strings.Cut(declared, ".")
-		switch {
-		case slot < firstAttribute && !dotted:
-			fields = append(fields, declared)
-		case dotted && s == scope, slot >= firstAttribute && s != scope && (!dotted || scope != contactScope && scope != accountScope):
-			fields = append(fields, f)
-		}
-	}
-	if near := nearest(field, append(fields, "now")); near != "" {
-		if _, _, builtin := src.schema.Slot(near); builtin || near == "now" {
-			return "did you mean " + near + "?"
-		}
-		return src.meant(scope + "." + near)
+	if near := src.nearest(scope, field); near != "" {
+		return "did you mean " + near + "?"
 	}
 	if dotted {
 		return "declare it as [[attribute]], or use a declared one"
 	}
 	return "attributes are written contact.x and account.x; a text stands in quotes"
+}
+
+// nearest looks for field: as it is in any scope, then misspelt in its own
+// scope, then misspelt in any.
+func (src *source) nearest(scope, field string) string {
+	own, all := []string{}, []string{"now"}
+	whole := map[string]string{"now": "now"} // by field; contact wins over account
+	for slot := src.schema.Len() - 1; slot >= 0; slot-- {
+		name := src.schema.names[slot]
+		s, f, ok := strings.Cut(name, ".")
+		if !ok {
+			s, f = "", name
+		}
+		if s == scope {
+			own = append(own, f)
+		}
+		all = append(all, f)
+		if old, known := whole[f]; !known || strings.HasPrefix(old, accountScope) {
+			whole[f] = name
+		}
+	}
+	if name, ok := whole[field]; ok {
+		return name
+	}
+	if near := nearest(field, own); near != "" {
+		return strings.TrimPrefix(scope+"."+near, ".")
+	}
+	return whole[nearest(field, all)]
 }
 
 func (src *source) selection(e ast.Expr) {
@@ -272,55 +274,5 @@ func (src *source) unknownCall(e ast.Expr, name string) {
 			hint = "rules know " + strings.Join(functionNames(), ", ") + ", and on a text " + strings.Join(methodNames(), ", ")
 		}
 		src.fail(e, "unknown function "+shorten(name), hint)
-	}
-}
-
-// syntaxFault puts what CEL's parser says into words for people who write rules.
-func syntaxFault(message, text string) (say, hint string) {
-	message = strings.TrimPrefix(message, "Syntax error: ")
-	message, _, _ = strings.Cut(message, " expecting ")
-	_, token, _ := strings.Cut(message, "'")
-	token = strings.TrimSuffix(token, "'")
-	switch {
-	case strings.TrimSpace(text) == "":
-		return "the rule is empty", "write true for a rule that everybody matches"
-	case strings.Contains(message, "<EOF>"):
-		return "the rule ends too early", "something is missing after the last word, or a bracket is not closed"
-	case strings.HasPrefix(message, "token recognition error"):
-		return "unexpected " + shorten(strings.TrimSpace(token)), symbolHint(token)
-	case strings.HasPrefix(message, "mismatched input"), strings.HasPrefix(message, "extraneous input"), strings.HasPrefix(message, "no viable alternative"):
-		return "unexpected " + shorten(token), wordHint(token)
-	case strings.Contains(message, "recursion"), strings.Contains(message, "nesting"):
-		return "the rule is nested too deep", fmt.Sprintf("at most %d groups stand inside each other", MaxDepth)
-	default:
-		return "syntax: " + shorten(strings.ReplaceAll(message, "\n", " ")), ""
-	}
-}
-
-func symbolHint(token string) string {
-	switch strings.TrimSpace(token)[:min(1, len(strings.TrimSpace(token)))] {
-	case "=":
-		return "write == to compare"
-	case "&":
-		return "write && for and"
-	case "|":
-		return "write || for or"
-	case `"`, "'":
-		return "the text is not closed"
-	default:
-		return ""
-	}
-}
-
-func wordHint(token string) string {
-	switch strings.ToLower(token) {
-	case "and":
-		return "write && for and"
-	case "or":
-		return "write || for or"
-	case "not":
-		return "write ! for not"
-	default:
-		return ""
 	}
 }

@@ -28,7 +28,7 @@ func (src *source) condition(e ast.Expr) Node {
 		}
 	}
 	if t := src.typeOf(e); t != "boolean" {
-		src.fail(e, fmt.Sprintf("a %s is not a condition", t), "compare it with something")
+		src.fail(e, article(t)+" is not a condition", "compare it with something")
 		return Node{}
 	}
 	return test(OpIs, src.operand(e), nil)

@@ -11,11 +11,11 @@ import (
 // rules. Only its message is left of the types by then.
 func typeFault(message string) (say, hint string) {
 	if wanted, ok := strings.CutPrefix(message, "expected type 'bool' but found '"); ok {
-		return fmt.Sprintf("a %s is not a condition", typeName(strings.TrimSuffix(wanted, "'"))), "compare it with something"
+		return fmt.Sprintf("%s is not a condition", article(typeName(strings.TrimSuffix(wanted, "'")))), "compare it with something"
 	}
 	if of, ok := strings.CutPrefix(message, "type '"); ok && strings.Contains(of, "field selection") {
 		of, _, _ = strings.Cut(of, "'")
-		return fmt.Sprintf("a %s has no parts", typeName(of)), ""
+		return fmt.Sprintf("%s has no parts", article(typeName(of))), ""
 	}
 	rest, ok := strings.CutPrefix(message, "found no matching overload for '")
 	name, args, found := strings.Cut(rest, "' applied to '")
@@ -26,6 +26,9 @@ func typeFault(message string) (say, hint string) {
 	target, args, method := strings.Cut(args, ".(")
 	if !method {
 		args = strings.TrimPrefix(target, "(")
+	}
+	if plainName(name) == "!" {
+		return article(typeName(strings.TrimSuffix(args, ")"))) + " is not a condition", "compare it with something"
 	}
 	list := splitTypes(strings.TrimSuffix(args, ")"))
 	if method {
@@ -49,7 +52,7 @@ func methodFault(name, target string, args []string) (say, hint string) {
 		case target == "topics":
 			hint = `write "x" in account.topics`
 		}
-		return fmt.Sprintf("%s works on a text, not on a %s", name, target), hint
+		return fmt.Sprintf("%s works on a text, not on %s", name, article(target)), hint
 	}
 	return fmt.Sprintf("%s takes one text, not (%s)", name, typeNames(args)), `write contact.x.` + name + `("...")`
 }
@@ -60,23 +63,23 @@ func pairFault(op, a, b string) (say, hint string) {
 	switch op {
 	case "==", "!=", "<", "<=", ">", ">=":
 		if left == right {
-			return fmt.Sprintf("%s does not compare a %s with a %s", op, left, right), sameTypeHint(left)
+			return fmt.Sprintf("%s does not compare %s with %s", op, article(left), article(right)), sameTypeHint(left)
 		}
-		return fmt.Sprintf("cannot compare a %s with a %s", left, right), compareHint(left, right)
+		return fmt.Sprintf("cannot compare %s with %s", article(left), article(right)), compareHint(left, right)
 	case "&&", "||":
-		return fmt.Sprintf("%s stands between two conditions, here between a %s and a %s", op, left, right), "compare a value with something to make it a condition"
+		return fmt.Sprintf("%s stands between two conditions, here between %s and %s", op, article(left), article(right)), "compare a value with something to make it a condition"
 	case "in":
 		if right == "text" {
 			return "in does not search a text", `write contact.x.contains("...")`
 		}
-		return fmt.Sprintf("a %s cannot be in a %s", left, right), `write contact.x in ["a", "b"], or "a" in contact.list`
+		return fmt.Sprintf("%s cannot be in %s", article(left), article(right)), `write contact.x in ["a", "b"], or "a" in contact.list`
 	case "[_]":
-		return fmt.Sprintf("a %s cannot be indexed by a %s", left, right), `only topics can: account.topics["x"]; for a list write "x" in contact.list`
+		return fmt.Sprintf("%s cannot be indexed by %s", article(left), article(right)), `only topics can: account.topics["x"]; for a list write "x" in contact.list`
 	case "+", "-":
 		if left == "number" || right == "number" {
 			return "rules do not calculate with numbers", "with times, write days(7) or hours(12); else import the result as an attribute of its own"
 		}
-		return fmt.Sprintf("a %s and a %s cannot be added or subtracted", left, right), "only times can: now - days(30)"
+		return fmt.Sprintf("%s and %s cannot be added or subtracted", article(left), article(right)), "only times can: now - days(30)"
 	default:
 		return "", ""
 	}
@@ -129,8 +132,6 @@ func functionHint(name string) string {
 		return `write timestamp("2026-01-02")`
 	case "has_any", "has_all", "has_none":
 		return "write " + name + `(contact.list, ["a", "b"])`
-	case "!":
-		return "! stands before a condition"
 	default:
 		return ""
 	}
@@ -167,6 +168,14 @@ func typeNames(list []string) string {
 	return strings.Join(names, ", ")
 }
 
+// article puts a type into a sentence.
+func article(t string) string {
+	if t == "topics" {
+		return t
+	}
+	return "a " + t
+}
+
 // typeName is our word for a type of CEL.
 func typeName(t string) string {
 	switch {
@@ -180,6 +189,8 @@ func typeName(t string) string {
 		return "time"
 	case strings.HasSuffix(t, "uration"):
 		return "duration"
+	case t == "list(double)":
+		return "list of numbers"
 	case strings.HasPrefix(t, "list("):
 		return "list"
 	case strings.HasPrefix(t, "map("):
