@@ -65,6 +65,10 @@ func (c *Conn) dispatch(line []byte) []byte {
 	}
 	switch verb {
 	case "MAIL", "RCPT":
+		if o := &c.srv.opts; o.Postmaster != "" && strings.EqualFold(text, "RCPT TO:<postmaster>") {
+			text = "RCPT TO:<postmaster@" + o.Postmaster + ">"
+			line = []byte(text + "\r\n")
+		}
 		c.command.line = text
 		return c.envelope(verb, line)
 	case "DATA":

@@ -157,6 +157,9 @@ func (s *session) AuthMechanisms() []string {
 
 // Auth implements smtp.AuthSession.
 func (s *session) Auth(mechanism string) (sasl.Server, error) {
+	if _, ok := s.h.(Authenticator); !ok {
+		return nil, s.refuse(rfc5321.Refuse(502, rfc5321.EnhancedCode{5, 5, 1}, "AUTH is not offered"))
+	}
 	if !s.authAllowed() {
 		return nil, s.refuse(rfc5321.Refuse(538, rfc5321.EnhancedCode{5, 7, 11}, "AUTH is offered over TLS only"))
 	}

@@ -120,7 +120,7 @@ func TestShutdownCutsAndCounts(t *testing.T) {
 		if got := ask(t, open, openR, ""); got != "closed" {
 			t.Error(got)
 		}
-		if got := ask(t, text, textR, ""); got != "closed" {
+		if got := ask(t, text, textR, ""); got != "closed" && got[:3] != "451" { // whichever comes first
 			t.Error(got)
 		}
 		b.close()

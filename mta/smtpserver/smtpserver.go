@@ -120,9 +120,10 @@ type Options struct {
 	MaxErrors                int // replies of 4xx and 5xx between two accepted messages; default 1000 + MaxRecipients: a dirty list is no attack
 	MaxIdleCommands          int // NOOP, RSET and the like between two accepted messages; default 500
 
-	UTF8     bool // offer SMTPUTF8
-	Timeouts Timeouts
-	Bytes    *Budget // memory for messages being received, shared by listeners; default 256 MiB of its own
+	UTF8       bool   // offer SMTPUTF8
+	Postmaster string // the domain of <postmaster> without one (RFC 5321 section 4.5.1); default: not accepted
+	Timeouts   Timeouts
+	Bytes      *Budget // memory for messages being received, shared by listeners; default 256 MiB of its own
 
 	NewHandler func(*Conn) Handler // called at EHLO, anew after STARTTLS
 
