@@ -29,6 +29,7 @@ tests  . deploy
 // in it: there the vocabulary is what the rest of the level is written in, and
 // the compiler keeps it free of cycles.
 const sideways = `
+mta/mx  mta/resolve
 `
 
 // owners says who may import a dependency, or a package of ours that is not
