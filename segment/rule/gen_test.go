@@ -256,7 +256,11 @@ func (g generator) value(t Type, percent int) Value {
 		off := rapid.IntRange(-1, 1).Draw(g.t, "microseconds")
 		return TimeValue(at().Add(time.Duration(days)*12*time.Hour + time.Duration(off)*time.Microsecond))
 	case List:
-		return ListValue(rapid.SliceOfN(rapid.SampledFrom(items()), 0, 4).Draw(g.t, "list")...)
+		list := rapid.SliceOfN(rapid.SampledFrom(items()), 0, 4).Draw(g.t, "list")
+		for i := range rapid.IntRange(0, 1).Draw(g.t, "long") * (few + 2) {
+			list = append(list, fmt.Sprint("filler", i)) // long enough for a binary search
+		}
+		return ListValue(list...)
 	default:
 		scores := make(map[string]float64)
 		for _, topic := range topics() {

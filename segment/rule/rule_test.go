@@ -71,6 +71,43 @@ func TestSegments(t *testing.T) {
 	}
 }
 
+// Every operator, with the literal on either side, below, at and above it; the
+// expectation is Go's own operator.
+func TestOperatorsAtTheEdge(t *testing.T) {
+	s := testSchema(t)
+	for op, want := range map[string]func(a, b int) bool{
+		"==": func(a, b int) bool { return a == b }, "!=": func(a, b int) bool { return a != b },
+		"<": func(a, b int) bool { return a < b }, "<=": func(a, b int) bool { return a <= b },
+		">": func(a, b int) bool { return a > b }, ">=": func(a, b int) bool { return a >= b },
+	} {
+		for _, sides := range [][2]string{
+			{"account.employees", "2"},
+			{"account.employees", "contact.visits"},
+			{"contact.status", `"2"`},
+			{"contact.created", "now"},
+			{"contact.created + days(3)", "now + hours(72)"},
+			{"contact.created", "account.renewal - days(5)"},
+			{"contact.created - now", "days(0)"},
+			{"contact.created - account.renewal", "days(-5)"},
+			{`account.intent["crm"]`, "2"},
+		} {
+			left, right := compile(t, s, sides[0]+" "+op+" "+sides[1]), compile(t, s, sides[1]+" "+op+" "+sides[0])
+			for n := 1; n <= 3; n++ {
+				text := string(rune('0' + n))
+				created := at().Add(time.Duration(n-2) * time.Microsecond).Format(time.RFC3339Nano)
+				v := contact(t, s, "account.employees", text, "contact.visits", "2", "contact.status", text, "contact.created", created,
+					"account.renewal", at().Add(5*day).Format(time.RFC3339Nano), "account.intent", "crm="+text)
+				if left.Match(v) != want(n, 2) {
+					t.Errorf("%s is %v for %d against 2", left.Text(), left.Match(v), n)
+				}
+				if right.Match(v) != want(2, n) {
+					t.Errorf("%s %s %s became %s, which is %v for 2 against %d", sides[1], op, sides[0], right.Text(), right.Match(v), n)
+				}
+			}
+		}
+	}
+}
+
 func TestExplain(t *testing.T) {
 	s := testSchema(t)
 	v := contact(t, s, "contact.status", "trial", "account.employees", "20", "contact.trial_end", "2026-06-20", "account.intent", "crm=0.8", "contact.tags", "a|b")

@@ -167,6 +167,9 @@ func (v *Value) has(item string) bool {
 	if v.kind != List {
 		return false
 	}
+	if len(v.set.list) <= few {
+		return slices.Contains(v.set.list, item)
+	}
 	_, ok := slices.BinarySearch(v.set.list, item)
 	return ok
 }

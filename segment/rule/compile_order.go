@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rule
+
+import (
+	"math"
+	"time"
+)
+
+// relation is the set of outcomes for which an ordering operator holds: less,
+// equal, greater. It saves a closure inside the closure.
+type relation uint8
+
+const (
+	less relation = 1 << iota
+	equal
+	greater
+)
+
+func relationOf(op Op) relation {
+	switch op {
+	case OpLess:
+		return less
+	case OpAtMost:
+		return less | equal
+	case OpGreater:
+		return greater
+	case OpAtLeast:
+		return greater | equal
+	default:
+		return equal
+	}
+}
+
+// compare reports whether a stands to b as r asks.
+func compare[T int64 | float64](r relation, a, b T) bool {
+	switch {
+	case a < b:
+		return r&less != 0
+	case a > b:
+		return r&greater != 0
+	default:
+		return r&equal != 0
+	}
+}
+
+// numbers compares a number attribute, or one topic, with a literal or another.
+func (c *compiler) numbers(n Node) predicate {
+	r := relationOf(n.Op)
+	if slot, _ := c.slot(n.Left); n.Left.Topic == "" && n.Right.Number != nil {
+		literal := *n.Right.Number
+		return func(v *Values) bool {
+			x := &v.Slots[slot]
+			return x.kind == Number && compare(r, math.Float64frombits(x.bits), literal)
+		}
+	}
+	left, right := c.number(n.Left), c.number(n.Right)
+	return func(v *Values) bool {
+		a, ok := left(v)
+		if !ok {
+			return false
+		}
+		b, ok := right(v)
+		return ok && compare(r, a, b)
+	}
+}
+
+// number reads one side of a comparison of numbers; false where it is missing.
+func (c *compiler) number(o *Operand) func(*Values) (float64, bool) {
+	if o.Number != nil {
+		literal := *o.Number
+		return func(*Values) (float64, bool) { return literal, true }
+	}
+	slot, _ := c.slot(o)
+	if topic := o.Topic; topic != "" {
+		return func(v *Values) (float64, bool) { return v.Slots[slot].topic(topic) }
+	}
+	return func(v *Values) (float64, bool) {
+		x := &v.Slots[slot]
+		return math.Float64frombits(x.bits), x.kind == Number
+	}
+}
+
+// times compares instants in microseconds. The left side is an attribute, or
+// now against a literal.
+func (c *compiler) times(n Node) predicate {
+	r := relationOf(n.Op)
+	offset := time.Duration(n.Right.Offset).Microseconds()
+	if n.Left.Now {
+		c.time = true
+		literal := n.Right.Time.UnixMicro()
+		return func(v *Values) bool { return compare(r, v.Now.UnixMicro(), literal) }
+	}
+	left, _ := c.slot(n.Left)
+	switch {
+	case n.Right.Time != nil:
+		literal := n.Right.Time.UnixMicro()
+		return func(v *Values) bool {
+			x := &v.Slots[left]
+			return x.kind == Time && compare(r, int64(x.bits), literal)
+		}
+	case n.Right.Now:
+		c.time = true
+		return func(v *Values) bool {
+			x := &v.Slots[left]
+			return x.kind == Time && compare(r, int64(x.bits), v.Now.UnixMicro()+offset)
+		}
+	default:
+		right, _ := c.slot(n.Right)
+		return func(v *Values) bool {
+			x, y := &v.Slots[left], &v.Slots[right]
+			return x.kind == Time && y.kind == Time && compare(r, int64(x.bits), int64(y.bits)+offset)
+		}
+	}
+}
