@@ -32,7 +32,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/seguemta/segue/mta/event"
@@ -57,7 +56,7 @@ const consumer = "events"
 // Options say where the contacts are and how they are judged.
 type Options struct {
 	Dir   string
-	FS    vfs.FS    // nil = disk
+	FS    kv.FS     // nil = disk
 	Cache *kv.Cache // block cache shared with other stores; nil = its own
 
 	SuppressionKey []byte // 32 bytes, made at first start, never rotated

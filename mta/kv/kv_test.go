@@ -141,14 +141,22 @@ func TestReadOnlyLeavesTheMarker(t *testing.T) {
 }
 
 func TestSharedCache(t *testing.T) {
-	c := NewCache(8 << 20)
-	fs := vfs.NewMem()
-	a := open(t, Options{Dir: "a", FS: fs, Format: "a", Version: 1, Cache: c})
-	b := open(t, Options{Dir: "b", FS: fs, Format: "b", Version: 1, Cache: c})
-	if err := errors.Join(a.Close(), b.Close()); err != nil {
-		t.Fatal(err)
+	for size, warned := range map[int64]bool{8 << 20: false, 4 << 20: true} {
+		var buf bytes.Buffer
+		c := NewCache(size)
+		fs := vfs.NewMem()
+		o := Options{Dir: "a", FS: fs, Format: "a", Version: 1, Cache: c, MemTableSize: 1 << 20, Logger: slog.New(slog.NewTextHandler(&buf, nil))}
+		a := open(t, o)
+		o.Dir = "b"
+		b := open(t, o)
+		if err := errors.Join(a.Close(), b.Close()); err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+		if got := strings.Contains(buf.String(), "shared block cache"); got != warned {
+			t.Errorf("a cache of %d bytes: warned %v, want %v", size, got, warned)
+		}
 	}
-	c.Close()
 }
 
 func TestFatalIsLogged(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -26,10 +27,14 @@ const (
 	DefaultCacheSize = 32 << 20
 )
 
+// FS is the file system of a store. The name is here so that packages above
+// the stores can pass one on without importing Pebble.
+type FS = vfs.FS
+
 // Options say where a store is and how much memory it may have.
 type Options struct {
 	Dir string // directory, made with its parents if absent; required
-	FS  vfs.FS // nil = the disk, with checks for slow operations
+	FS  FS     // nil = the disk, with checks for slow operations
 
 	Format  string // name of the store's format; required
 	Version int    // version of the format, from 1; required
@@ -46,7 +51,10 @@ type Options struct {
 
 // Cache is a block cache that several stores share, so that one limit holds
 // for all of them.
-type Cache struct{ c *pebble.Cache }
+type Cache struct {
+	c         *pebble.Cache
+	memtables atomic.Int64 // two of every store that was opened with it
+}
 
 // NewCache makes a cache of size bytes. Its memory is taken on demand.
 //
@@ -56,6 +64,12 @@ type Cache struct{ c *pebble.Cache }
 // leaves no room for blocks, and every read of a filter goes to disk (measured:
 // half of the time of an import).
 func NewCache(size int64) *Cache { return &Cache{c: pebble.NewCache(size)} }
+
+// share notes the memtables of one more store and reports whether the cache
+// still has room for blocks beside them all.
+func (c *Cache) share(memTableSize uint64) bool {
+	return c.memtables.Add(2*int64(memTableSize)) < c.c.MaxSize()
+}
 
 // Close gives up the maker's reference. The memory is freed when the last store
 // that uses the cache is closed.
@@ -92,6 +106,10 @@ func (o *Options) pebble() *pebble.Options {
 	}
 	if o.Cache != nil {
 		p.Cache = o.Cache.c
+		if !o.Cache.share(p.MemTableSize) {
+			log.Warn("shared block cache is smaller than the memtables of its stores", slog.Int64("cache_bytes", o.Cache.c.MaxSize()),
+				slog.Int64("memtable_bytes", o.Cache.memtables.Load()))
+		}
 	} else {
 		p.Cache = pebble.NewCache(DefaultCacheSize + 2*int64(p.MemTableSize))
 	}
