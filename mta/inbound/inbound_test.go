@@ -91,7 +91,9 @@ func talk(t *testing.T, opts Options, script string) string {
 
 func TestConversations(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		t.Helper()
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			t.Helper()
 			var out string
 			synctest.Test(t, func(t *testing.T) {
 				var opts Options

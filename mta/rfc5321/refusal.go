@@ -5,7 +5,7 @@ package rfc5321
 // Refusal is an error whose reply is meant for the client: policy said no, and
 // Reply says why in words that may leave the house. Every other error stays
 // inside, and the client hears a bare 451.
-type Refusal struct {
+type Refusal struct { //nolint:errname // it is a reply first, and an error on its way to the client
 	Reply Reply
 	Err   error // private reason for the log; nil where the reply says it all
 }

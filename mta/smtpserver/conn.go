@@ -67,10 +67,11 @@ type Conn struct {
 	upgraded    bool           // a new conversation begins over TLS
 	closed      bool
 
-	rcpts  int // accepted in this transaction
-	text   text
-	errors int // 4xx and 5xx since the last accepted message
-	idle   int // commands that lead nowhere since then
+	rcpts    int   // accepted in this transaction
+	declared int64 // SIZE of MAIL, octets
+	text     text
+	errors   int // 4xx and 5xx since the last accepted message
+	idle     int // commands that lead nowhere since then
 
 	mu struct {
 		sync.Mutex

@@ -22,6 +22,7 @@ type scanner struct {
 	keep    int64            // octets to keep; beyond them lines are counted and dropped
 	maxLine int              // octets in a line without its CRLF
 	room    func(n int) bool // asked before the body grows by n octets; nil = always
+	first   int              // octets to make space for at once; 0 = firstBody
 	body    []byte           // unstuffed, every line ends in CRLF
 	size    int64            // octets of the whole message, kept or not
 	lines   int              // lines seen
@@ -95,7 +96,7 @@ func (s *scanner) add(line []byte) {
 	if s.long > 0 || s.full || s.size > s.keep {
 		return
 	}
-	body, ok := extend(s.body, len(line), s.room)
+	body, ok := extend(s.body, len(line), max(s.first, firstBody), s.room)
 	if !ok {
 		s.full, s.body = true, nil
 		return
@@ -109,16 +110,21 @@ func (s *scanner) tooLong() {
 	}
 }
 
-// firstBody is what a message gets before it shows its size: most fit.
-const firstBody = 16 << 10
+// What a message gets before it shows its size: most fit. A client that declares
+// more gets more, up to a point: memory is not given for promises.
+const (
+	firstBody    = 16 << 10
+	maxFirstBody = 256 << 10
+)
 
-// extend makes space for n more octets, in steps that room agrees to (nil: always).
-func extend(body []byte, n int, room func(n int) bool) ([]byte, bool) {
+// extend makes space for n more octets, in steps that room agrees to (nil:
+// always), the first of them at least first.
+func extend(body []byte, n, first int, room func(n int) bool) ([]byte, bool) {
 	need := len(body) + n
 	if need <= cap(body) {
 		return body, true
 	}
-	grown := max(need, 2*cap(body), firstBody)
+	grown := max(need, 2*cap(body), first)
 	if room != nil && !room(grown-cap(body)) {
 		return nil, false
 	}

@@ -182,7 +182,7 @@ func (s *Server) start(ctx context.Context, nc net.Conn, a acceptor) {
 		c.handoff.give(&face{c: c})
 		return
 	}
-	go func() {
+	go func() { //nolint:contextcheck // a Conn has the context that it was made with
 		if err := c.handshake(); err != nil {
 			s.log.Debug("tls handshake failed", slog.String("error", err.Error()))
 			c.shut()

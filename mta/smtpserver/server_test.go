@@ -200,7 +200,9 @@ func (b *bench) close() {
 
 func TestConversations(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		t.Helper()
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			t.Helper()
 			var out string
 			synctest.Test(t, func(t *testing.T) {
 				opts := Options{MaxSize: 2000, UTF8: true}

@@ -46,7 +46,7 @@ func (s *session) Mail(_ string, o *smtp.MailOptions) error {
 	if err := s.h.Mail(from, p); err != nil {
 		return s.refuse(err)
 	}
-	s.utf8 = o.UTF8
+	s.utf8, s.c.declared = o.UTF8, o.Size
 	s.c.setTx(true)
 	s.c.override = &rfc5321.Reply{Code: 250, Enhanced: rfc5321.EnhancedCode{2, 1, 0}, Text: "sender ok"}
 	return nil

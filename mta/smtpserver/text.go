@@ -57,7 +57,7 @@ func (c *Conn) message() []byte {
 
 func (c *Conn) readText() error {
 	o := &c.srv.opts
-	s := scanner{keep: o.Keep, maxLine: o.MaxLine, room: c.room}
+	s := scanner{keep: o.Keep, maxLine: o.MaxLine, room: c.room, first: int(min(c.declared, o.Keep, maxFirstBody))}
 	c.widen()
 	stop := time.Now().Add(o.Timeouts.Message)
 	for {
@@ -142,7 +142,7 @@ func (c *Conn) chunk(arg string) []byte {
 		refusal = &rfc5321.Refusal{Reply: tooLarge(o.MaxSize)}
 	default:
 		var ok bool
-		if c.text.data, ok = extend(c.text.data, int(keep)+2, c.room); !ok { // and a last CRLF
+		if c.text.data, ok = extend(c.text.data, int(keep)+2, 0, c.room); !ok { // and a last CRLF
 			refusal = noRoom()
 		}
 	}

@@ -34,6 +34,7 @@ func BenchmarkSubmit(b *testing.B) {
 }
 
 func benchmark(b *testing.B, conns, size int, verb string) {
+	b.Helper()
 	who, err := NewAccounts(AccountsOptions{})
 	if err != nil {
 		b.Fatal(err)

@@ -144,7 +144,9 @@ func (s *site) close() {
 
 func TestConversations(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		t.Helper()
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			t.Helper()
 			var out string
 			synctest.Test(t, func(t *testing.T) {
 				opts, from := Options{MaxRecipients: 5}, "198.51.100.1"
