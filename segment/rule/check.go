@@ -38,7 +38,7 @@ func (s *Schema) analyze(text string) *source {
 	}
 	checked, issues := s.env.Check(parsed)
 	if issues.Err() != nil {
-		src.report(issues.Errors(), func(e *cel.Error) (string, string) { return typeFault(e.Message) })
+		src.report(issues.Errors()[:min(len(issues.Errors()), maxFaults)], func(e *cel.Error) (string, string) { return typeFault(e.Message) })
 		return src
 	}
 	src.tree = checked.NativeRep()
@@ -122,7 +122,7 @@ func (src *source) names(e ast.Expr) {
 
 func (src *source) number(e ast.Expr) {
 	var n float64
-	exact := true
+	var exact bool
 	switch v := e.AsLiteral().(type) {
 	case types.Int:
 		n, exact = float64(v), v <= maxExact && v >= -maxExact

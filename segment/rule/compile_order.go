@@ -97,19 +97,19 @@ func (c *compiler) times(n Node) predicate {
 		literal := n.Right.Time.UnixMicro()
 		return func(v *Values) bool {
 			x := &v.Slots[left]
-			return x.kind == Time && compare(r, int64(x.bits), literal)
+			return x.kind == Time && compare(r, x.micro(), literal)
 		}
 	case n.Right.Now:
 		c.time = true
 		return func(v *Values) bool {
 			x := &v.Slots[left]
-			return x.kind == Time && compare(r, int64(x.bits), v.Now.UnixMicro()+offset)
+			return x.kind == Time && compare(r, x.micro(), v.Now.UnixMicro()+offset)
 		}
 	default:
 		right, _ := c.slot(n.Right)
 		return func(v *Values) bool {
 			x, y := &v.Slots[left], &v.Slots[right]
-			return x.kind == Time && y.kind == Time && compare(r, int64(x.bits), int64(y.bits)+offset)
+			return x.kind == Time && y.kind == Time && compare(r, x.micro(), y.micro()+offset)
 		}
 	}
 }

@@ -142,6 +142,7 @@ func (src *source) operand(e ast.Expr) *Operand {
 		}
 	case ast.CallKind:
 		return src.computed(e, e.AsCall())
+	default:
 	}
 	src.fail(e, "this cannot stand on one side of a condition", "use an attribute, a literal or now")
 	return nil

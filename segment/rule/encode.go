@@ -93,14 +93,15 @@ func AppendNamed(dst []byte, name string, v Value) []byte {
 func (v Value) Append(dst []byte) []byte {
 	dst = append(dst, byte(v.kind))
 	switch v.kind {
+	case Missing:
 	case Text:
 		dst = appendText(dst, v.text)
 	case Number:
 		dst = binary.LittleEndian.AppendUint64(dst, v.bits)
 	case Boolean:
-		dst = append(dst, byte(v.bits))
+		dst = append(dst, "\x00\x01"[v.bits&1])
 	case Time:
-		dst = binary.AppendVarint(dst, int64(v.bits))
+		dst = binary.AppendVarint(dst, v.micro())
 	case List:
 		dst = binary.AppendUvarint(dst, uint64(len(v.set.list)))
 		for _, item := range v.set.list {
@@ -169,10 +170,13 @@ func (d *decoder) uvarint() uint64 {
 	return 0
 }
 
+// maxRecord bounds every length, so that it is an int on any machine.
+const maxRecord = 1 << 30
+
 // count reads a number of things of which each takes at least size bytes.
 func (d *decoder) count(size int) int {
 	n := d.uvarint()
-	if n > uint64(len(d.in)/size) {
+	if n > maxRecord || int(n) > len(d.in)/size {
 		d.fail()
 		return 0
 	}
@@ -220,8 +224,8 @@ func (d *decoder) value() Value {
 		}
 	case Time:
 		zigzag := d.uvarint()
-		v.bits = uint64(int64(zigzag>>1) ^ -int64(zigzag&1))
-		if int64(v.bits) == zeroMicro || !representable(v.Time()) {
+		v.bits = zigzag>>1 ^ -(zigzag & 1)
+		if v.micro() == zeroMicro || !representable(v.Time()) {
 			d.fail()
 		}
 	case List:

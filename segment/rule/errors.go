@@ -36,15 +36,14 @@ const maxFaults = 10
 // Faults returns the faults that an error of [Schema.Compile] joins, in the
 // order of the text; nil for any other error.
 func Faults(err error) []*Error {
-	var one *Error
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // only the error itself joins faults
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		var out []*Error
 		for _, e := range joined.Unwrap() {
 			out = append(out, Faults(e)...)
 		}
 		return out
 	}
-	if errors.As(err, &one) {
+	if one, ok := errors.AsType[*Error](err); ok {
 		return []*Error{one}
 	}
 	return nil

@@ -157,7 +157,7 @@ func (r *Rule) flips(n Node, v *Values, out *[]int64) {
 		if v.Slots[slot].kind != Time {
 			return
 		}
-		equal = int64(v.Slots[slot].bits) - time.Duration(n.Right.Offset).Microseconds()
+		equal = v.Slots[slot].micro() - time.Duration(n.Right.Offset).Microseconds()
 	default:
 		return
 	}

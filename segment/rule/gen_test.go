@@ -16,12 +16,22 @@ func at() time.Time { return time.Date(2026, 6, 15, 12, 0, 0, 0, time.UTC) }
 
 func testAttributes() []Attribute {
 	return []Attribute{
-		{"contact.status", Text}, {"contact.country", Text}, {"account.country", Text}, {"account.industry", Text},
-		{"contact.visits", Number}, {"account.employees", Number}, {"account.revenue", Number},
-		{"contact.subscribed", Boolean}, {"account.customer", Boolean},
-		{"contact.trial_end", Time}, {"contact.created", Time}, {"account.renewal", Time},
-		{"contact.tags", List}, {"account.technologies", List},
-		{"account.intent", Topics}, {"contact.interests", Topics},
+		{"contact.status", Text},
+		{"contact.country", Text},
+		{"account.country", Text},
+		{"account.industry", Text},
+		{"contact.visits", Number},
+		{"account.employees", Number},
+		{"account.revenue", Number},
+		{"contact.subscribed", Boolean},
+		{"account.customer", Boolean},
+		{"contact.trial_end", Time},
+		{"contact.created", Time},
+		{"account.renewal", Time},
+		{"contact.tags", List},
+		{"account.technologies", List},
+		{"account.intent", Topics},
+		{"contact.interests", Topics},
 	}
 }
 
@@ -140,16 +150,21 @@ func (g generator) sides(left, op, attr, literal string) string {
 func (g generator) textAttr() string {
 	return pick(g, "attr", "contact.status", "contact.country", "account.country", "account.industry", "tier", "stage")
 }
+
 func (g generator) numberAttr() string {
 	return pick(g, "attr", "contact.visits", "account.employees", "account.revenue", "score")
 }
+
 func (g generator) booleanAttr() string {
 	return pick(g, "attr", "contact.subscribed", "account.customer")
 }
+
 func (g generator) timeAttr() string {
 	return pick(g, "attr", "contact.trial_end", "contact.created", "account.renewal")
 }
+
 func (g generator) listAttr() string { return pick(g, "attr", "contact.tags", "account.technologies") }
+
 func (g generator) topicAttr() string {
 	return pick(g, "attr", "account.intent", "contact.interests")
 }

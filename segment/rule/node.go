@@ -31,13 +31,13 @@ type Op string
 
 // The operators, and what stands left and right of each.
 const (
-	OpIs         Op = "is"         // a boolean is true; nothing right
-	OpHas        Op = "has"        // an attribute is present; nothing right
-	OpEqual      Op = "=="         // two of one type: text, number, boolean or time
-	OpLess       Op = "<"          // text, number or time; so are the next three
-	OpAtMost     Op = "<="         //
-	OpGreater    Op = ">"          //
-	OpAtLeast    Op = ">="         //
+	OpIs         Op = "is"  // a boolean is true; nothing right
+	OpHas        Op = "has" // an attribute is present; nothing right
+	OpEqual      Op = "=="  // two of one type: text, number, boolean or time
+	OpLess       Op = "<"   // text, number or time, as the next three
+	OpAtMost     Op = "<="
+	OpGreater    Op = ">"
+	OpAtLeast    Op = ">="
 	OpIn         Op = "in"         // attribute in literals; text in a list or in topics
 	OpStartsWith Op = "startsWith" // text, text
 	OpEndsWith   Op = "endsWith"   // text, text

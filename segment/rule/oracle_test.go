@@ -146,6 +146,7 @@ func walk(n Node, values map[string]Value, now time.Time) bool {
 			}
 		}
 		return !stop
+	case KindTest:
 	}
 	left := look(n.Left, values, now)
 	if left == nil {
@@ -156,6 +157,7 @@ func walk(n Node, values map[string]Value, now time.Time) bool {
 		return left == true
 	case OpHas:
 		return true
+	default:
 	}
 	right := look(n.Right, values, now)
 	if right == nil {
@@ -186,8 +188,9 @@ func walk(n Node, values map[string]Value, now time.Time) bool {
 		return slices.ContainsFunc(right.([]string), func(s string) bool { return holds(left, s) })
 	case OpHasAll:
 		return !slices.ContainsFunc(right.([]string), func(s string) bool { return !holds(left, s) })
+	default:
+		panic("unknown operator " + n.Op)
 	}
-	panic("unknown operator " + n.Op)
 }
 
 // look is what an operand stands for as a plain Go value, nil where missing.
@@ -233,6 +236,7 @@ func look(o *Operand, values map[string]Value, now time.Time) any {
 		if score, ok := scores[o.Topic]; ok {
 			return score
 		}
+	case Missing:
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ package rule
 
 import (
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -192,6 +193,24 @@ func benchmarkRules() map[string]string {
 		"pattern": `contact.status.matches("^tri")`,
 		"missing": `!(account.revenue > 5) && !has(contact.created) && contact.visits != 3`,
 	}
+}
+
+// A schema and a rule are shared: under -race this finds what is not.
+func TestConcurrentUse(t *testing.T) {
+	s := testSchema(t)
+	shared := compile(t, s, `contact.status.matches("^tri") && now > timestamp("2026-01-01")`)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			v := contact(t, s, "contact.status", "trial")
+			for name, text := range benchmarkRules() {
+				if _, err := s.Compile(text); err != nil || !shared.Match(v) || len(shared.Explain(v)) != 2 {
+					t.Errorf("%s: %v", name, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 func BenchmarkMatch(b *testing.B) {

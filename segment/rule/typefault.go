@@ -10,6 +10,9 @@ import (
 // typeFault puts what CEL's checker says into words for people who write
 // rules. Only its message is left of the types by then.
 func typeFault(message string) (say, hint string) {
+	if strings.Contains(message, "node count exceeds") {
+		return "the rule is too big", fmt.Sprintf("at most %d conditions and %d literals in lists are possible", MaxLeaves, MaxLits)
+	}
 	if wanted, ok := strings.CutPrefix(message, "expected type 'bool' but found '"); ok {
 		return fmt.Sprintf("%s is not a condition", article(typeName(strings.TrimSuffix(wanted, "'")))), "compare it with something"
 	}

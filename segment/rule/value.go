@@ -122,8 +122,11 @@ func (v Value) Time() time.Time {
 	if v.kind != Time {
 		return time.Time{}
 	}
-	return time.UnixMicro(int64(v.bits)).UTC()
+	return time.UnixMicro(v.micro()).UTC()
 }
+
+// micro is the instant in microseconds since 1970.
+func (v *Value) micro() int64 { return int64(v.bits) } //nolint:gosec // the bits of an int64
 
 // List returns the items in order; the caller must not change them.
 func (v Value) List() []string {

@@ -134,7 +134,7 @@ type field struct {
 	instead string
 }
 
-func setDuration(to *time.Duration, value *time.Duration, f field) error {
+func setDuration(to, value *time.Duration, f field) error {
 	switch {
 	case value == nil:
 		return nil
