@@ -129,6 +129,7 @@ func (t *tx) apply(e *event.Event) error {
 				return err
 			}
 		}
+	default:
 	}
 	if id != 0 && e.Kind != event.Accepted && e.Kind != event.Unsubscribed {
 		t.count(id, k, e)
@@ -175,6 +176,7 @@ func fold(st *store.State, e *event.Event) {
 			st.Since = 0
 			st.SoftBounces = 0
 		}
+	default:
 	}
 }
 

@@ -209,7 +209,9 @@ func TestImportRejectsBadRows(t *testing.T) {
 
 func TestImportChangesOnlyWhatItSays(t *testing.T) {
 	d := mem(t)
-	load(t, d, "a.csv", everyColumn) //nolint:errcheck // looked at below
+	if _, _, err := load(t, d, "a.csv", everyColumn); err != nil {
+		t.Fatal(err)
+	}
 	before := contact(t, d, "ann@example.com")
 	r, _, err := load(t, d, "b.csv", strings.SplitN(everyColumn, "\n", 2)[0]+"\nann@EXAMPLE.com,,,,,,,,,,,,,,,\n")
 	if err != nil || r.Same != 1 {

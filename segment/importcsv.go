@@ -27,15 +27,12 @@ type csvRows struct {
 
 func newCSV(schema *rule.Schema, l *lines) (*csvRows, error) {
 	c := &csvRows{lines: l}
-	for {
-		err := c.record()
-		if errors.Is(err, io.EOF) {
-			return nil, fmt.Errorf("%w: %w", ErrFile, errNoRow)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%w: reading the header: %w", ErrColumns, err)
-		}
-		break
+	err := c.record()
+	if errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%w: %w", ErrFile, errNoRow)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: reading the header: %w", ErrColumns, err)
 	}
 	if len(c.fields) == 1 && strings.ContainsAny(c.fields[0], ";\t") {
 		return nil, fmt.Errorf("%w: fields must be separated by commas, not semicolons or tabs", ErrColumns)
@@ -44,7 +41,6 @@ func newCSV(schema *rule.Schema, l *lines) (*csvRows, error) {
 	for i, name := range c.fields {
 		names[i] = strings.TrimSpace(name)
 	}
-	var err error
 	c.cols, err = findColumns(schema, names)
 	return c, err
 }

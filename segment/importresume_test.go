@@ -92,31 +92,33 @@ func TestImportGoesOnAfterACrash(t *testing.T) {
 	}
 }
 
-func TestImportNoticesAChangedFile(t *testing.T) {
-	d := mem(t)
-	text := people(3000, 2) // longer than the fingerprint
+// interrupt imports text until some rows are committed, and stops.
+func interrupt(t *testing.T, d *DB, text string, rows uint64) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	_, err := d.Import(ctx, ImportOptions{Reader: strings.NewReader(text), Name: "p.csv", Progress: func(ImportResult) { cancel() }})
+	defer cancel()
+	_, err := d.Import(ctx, ImportOptions{Reader: strings.NewReader(text), Name: "p.csv", Progress: func(r ImportResult) {
+		if r.Rows >= rows {
+			cancel()
+		}
+	}})
 	if !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
-	changed := text[:fingerprint] + strings.Replace(text[fingerprint:], "trial", "Trial", 1)
-	for i, name := range []string{"changed", "cut"} {
-		file := []string{changed, text[:fingerprint+100]}[i]
-		if i == 1 {
-			ctx, cancel = context.WithCancel(context.Background())
-			if _, err := d.Import(ctx, ImportOptions{Reader: strings.NewReader(text), Name: "p.csv", Progress: func(r ImportResult) {
-				if r.Rows >= 2000 {
-					cancel()
-				}
-			}}); !errors.Is(err, context.Canceled) {
-				t.Fatal(err)
-			}
-		}
-		if _, _, err := load(t, d, "p.csv", file); !errors.Is(err, ErrChanged) {
+}
+
+func TestImportNoticesAChangedFile(t *testing.T) {
+	text := people(3000, 2) // longer than the fingerprint
+	for name, other := range map[string]string{
+		"changed": text[:fingerprint] + strings.Replace(text[fingerprint:], "trial", "Trial", 1),
+		"cut":     text[:fingerprint+100],
+	} {
+		d := mem(t)
+		interrupt(t, d, text, 2000)
+		if _, _, err := load(t, d, "p.csv", other); !errors.Is(err, ErrChanged) {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if r, _, err := load(t, d, "p.csv", file); err != nil || r.Resumed != 0 {
+		if r, _, err := load(t, d, "p.csv", other); err != nil || r.Resumed != 0 {
 			t.Fatalf("%s, again: %+v, %v", name, r, err)
 		}
 	}

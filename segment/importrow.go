@@ -215,6 +215,7 @@ func (f *fields) set(r *row, c *column, v rule.Value, at time.Time) error {
 		r.since, r.hasSince = uint32(n), true
 	case fieldZone:
 		r.zone, err = f.timeZone(text)
+	default:
 	}
 	return err
 }

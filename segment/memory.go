@@ -89,8 +89,8 @@ func (m *memory) init() {
 
 // set stores a contact's state. The caller holds mu, or is alone.
 func (m *memory) set(id uint64, st store.State) {
-	n := int(id / chunkSize)
-	for len(m.chunks) <= n {
+	n := id / chunkSize
+	for uint64(len(m.chunks)) <= n {
 		m.chunks = append(m.chunks, nil)
 	}
 	if m.chunks[n] == nil {
@@ -134,13 +134,13 @@ func (m *memory) suppress(x *store.Suppression) {
 	s, _ := splitScope(x.Scope)
 	number, ok := m.scopes[s]
 	if !ok {
-		number = uint32(len(m.list))
+		number = uint32(len(m.list)) //nolint:gosec // 2^32 scopes fit in no memory
 		m.list = append(m.list, s)
 		m.scopes[s] = number
 	}
 	reason, ok := m.numbers[x.Reason]
 	if !ok {
-		reason = uint32(len(m.names))
+		reason = uint32(len(m.names)) //nolint:gosec // 2^32 reasons fit in no memory
 		m.names = append(m.names, x.Reason)
 		m.numbers[x.Reason] = reason
 	}

@@ -4,6 +4,7 @@ package segment
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -61,11 +62,8 @@ func reasons() []string {
 
 // suppressed counts one; a reason that an operator made up counts as other.
 func (m *metrics) suppressed(reason string) {
-	for _, known := range reasons() {
-		if reason == known {
-			m.suppressions.WithLabelValues(reason).Inc()
-			return
-		}
+	if !slices.Contains(reasons(), reason) {
+		reason = "other"
 	}
-	m.suppressions.WithLabelValues("other").Inc()
+	m.suppressions.WithLabelValues(reason).Inc()
 }

@@ -144,7 +144,7 @@ func (d *DB) create(o Options) error {
 	b := d.db.NewBatch()
 	defer b.Close()
 	err = errors.Join(
-		b.Set([]byte(keyFormat), append(binary.AppendUvarint(nil, uint64(o.Version)), o.Format...), nil),
+		b.Set([]byte(keyFormat), append(binary.AppendUvarint(nil, uint64(o.Version)), o.Format...), nil), //nolint:gosec // Open refuses versions below 1
 		b.Set([]byte(keyEpoch), epoch[:], nil),
 		b.Commit(pebble.Sync),
 	)

@@ -68,7 +68,7 @@ func NewCache(size int64) *Cache { return &Cache{c: pebble.NewCache(size)} }
 // share notes the memtables of one more store and reports whether the cache
 // still has room for blocks beside them all.
 func (c *Cache) share(memTableSize uint64) bool {
-	return c.memtables.Add(2*int64(memTableSize)) < c.c.MaxSize()
+	return c.memtables.Add(2*int64(memTableSize)) < c.c.MaxSize() //nolint:gosec // a memtable of 2^62 bytes fits nowhere
 }
 
 // Close gives up the maker's reference. The memory is freed when the last store
@@ -111,7 +111,7 @@ func (o *Options) pebble() *pebble.Options {
 				slog.Int64("memtable_bytes", o.Cache.memtables.Load()))
 		}
 	} else {
-		p.Cache = pebble.NewCache(DefaultCacheSize + 2*int64(p.MemTableSize))
+		p.Cache = pebble.NewCache(DefaultCacheSize + 2*int64(p.MemTableSize)) //nolint:gosec // a memtable of 2^62 bytes fits nowhere
 	}
 	for i := range p.Levels {
 		p.Levels[i].FilterPolicy = bloom.FilterPolicy(10)

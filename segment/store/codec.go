@@ -36,10 +36,14 @@ type reader struct {
 	bad  bool
 }
 
-// version reads the layout version and reports whether it is want.
-func newReader(value []byte, want byte) *reader {
+// layout is the version that every value begins with. A record whose layout
+// changes gets a version of its own, and reads this one as well.
+const layout = 1
+
+// newReader checks the layout version and reads on behind it.
+func newReader(value []byte) *reader {
 	r := &reader{rest: value}
-	if r.byte() != want {
+	if r.byte() != layout {
 		r.fail()
 	}
 	return r

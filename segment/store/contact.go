@@ -39,15 +39,9 @@ type State struct {
 	Address     uint32 // AddressSum of the contact's address key
 }
 
-const (
-	contactVersion = 1
-	accountVersion = 1
-	stateVersion   = 1
-)
-
 // Append appends the record's binary form.
 func (c *Contact) Append(b []byte) []byte {
-	b = append(b, contactVersion)
+	b = append(b, layout)
 	b = appendString(b, c.Address)
 	b = appendString(b, c.UserID)
 	b = binary.AppendUvarint(b, c.Account)
@@ -61,7 +55,7 @@ func (c *Contact) Append(b []byte) []byte {
 // DecodeContact reads what [Contact.Append] wrote. Attributes are a part of
 // value, not a copy. Errors wrap [ErrCorrupt].
 func DecodeContact(value []byte) (Contact, error) {
-	r := newReader(value, contactVersion)
+	r := newReader(value)
 	c := Contact{
 		Address: r.string(), UserID: r.string(), Account: r.uvarint(), Batch: r.string(), Zone: r.string(),
 		Created: r.time(), Consent: r.time(),
@@ -72,7 +66,7 @@ func DecodeContact(value []byte) (Contact, error) {
 
 // Append appends the record's binary form.
 func (a *Account) Append(b []byte) []byte {
-	b = append(b, accountVersion)
+	b = append(b, layout)
 	b = appendString(b, a.Name)
 	b = appendString(b, a.Domain)
 	return appendBytes(b, a.Attributes)
@@ -80,7 +74,7 @@ func (a *Account) Append(b []byte) []byte {
 
 // DecodeAccount reads what [Account.Append] wrote, as [DecodeContact] does.
 func DecodeAccount(value []byte) (Account, error) {
-	r := newReader(value, accountVersion)
+	r := newReader(value)
 	a := Account{Name: r.string(), Domain: r.string()}
 	a.Attributes = r.bytes()
 	return a, r.done("account")
@@ -88,7 +82,7 @@ func DecodeAccount(value []byte) (Account, error) {
 
 // Append appends the record's binary form.
 func (s *State) Append(b []byte) []byte {
-	b = append(b, stateVersion)
+	b = append(b, layout)
 	for _, v := range []uint32{s.FirstSent, s.LastSent, s.LastEngaged, s.Sends, s.Since, s.SoftBounces, s.Complaints, s.Address} {
 		b = binary.AppendUvarint(b, uint64(v))
 	}
@@ -97,7 +91,7 @@ func (s *State) Append(b []byte) []byte {
 
 // DecodeState reads what [State.Append] wrote. Errors wrap [ErrCorrupt].
 func DecodeState(value []byte) (State, error) {
-	r := newReader(value, stateVersion)
+	r := newReader(value)
 	s := State{
 		FirstSent: r.uint32(), LastSent: r.uint32(), LastEngaged: r.uint32(),
 		Sends: r.uint32(), Since: r.uint32(), SoftBounces: r.uint32(), Complaints: r.uint32(), Address: r.uint32(),

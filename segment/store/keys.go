@@ -54,7 +54,7 @@ const (
 	formatVersion = 1
 )
 
-func key(prefix string, rest string) []byte {
+func key(prefix, rest string) []byte {
 	return append(append(make([]byte, 0, len(prefix)+len(rest)), prefix...), rest...)
 }
 

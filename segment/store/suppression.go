@@ -69,15 +69,8 @@ type Progress struct {
 	At       time.Time
 }
 
-const (
-	suppressionVersion = 1
-	flipVersion        = 1
-	cursorVersion      = 1
-	progressVersion    = 1
-)
-
 func (s *Suppression) append(b []byte) []byte {
-	b = append(b, suppressionVersion)
+	b = append(b, layout)
 	b = appendString(b, s.Address)
 	b = appendString(b, s.Reason)
 	b = appendString(b, s.Source)
@@ -87,7 +80,7 @@ func (s *Suppression) append(b []byte) []byte {
 }
 
 func decodeSuppression(key, value []byte) (Suppression, error) {
-	r := newReader(value, suppressionVersion)
+	r := newReader(value)
 	s := Suppression{
 		Address: r.string(), Reason: r.string(), Source: r.string(), Evidence: r.string(),
 		Created: r.time(), Expires: r.time(),
@@ -103,7 +96,7 @@ func decodeSuppression(key, value []byte) (Suppression, error) {
 }
 
 func (f *Flip) append(b []byte) []byte {
-	b = append(b, flipVersion)
+	b = append(b, layout)
 	b = appendTime(b, f.Time)
 	b = binary.AppendUvarint(b, f.Contact)
 	for _, s := range []string{f.Address, f.Kind, f.Scope, f.From, f.To, f.Cause} {
@@ -113,7 +106,7 @@ func (f *Flip) append(b []byte) []byte {
 }
 
 func decodeFlip(value []byte) (Flip, error) {
-	r := newReader(value, flipVersion)
+	r := newReader(value)
 	f := Flip{
 		Time: r.time(), Contact: r.uvarint(), Address: r.string(), Kind: r.string(),
 		Scope: r.string(), From: r.string(), To: r.string(), Cause: r.string(),
@@ -122,14 +115,14 @@ func decodeFlip(value []byte) (Flip, error) {
 }
 
 func (c *Cursor) append(b []byte) []byte {
-	b = append(b, cursorVersion)
+	b = append(b, layout)
 	b = binary.AppendUvarint(b, c.Epoch)
 	b = binary.AppendUvarint(b, c.Sequence)
 	return appendTime(b, c.Time)
 }
 
 func decodeCursor(value []byte) (Cursor, error) {
-	r := newReader(value, cursorVersion)
+	r := newReader(value)
 	c := Cursor{Epoch: r.uvarint(), Sequence: r.uvarint(), Time: r.time()}
 	return c, r.done("cursor")
 }
@@ -139,7 +132,7 @@ func (p *Progress) append(b []byte) []byte {
 	if p.Done {
 		done = 1
 	}
-	b = append(b, progressVersion, done)
+	b = append(b, layout, done)
 	for _, v := range []uint64{p.Row, p.Sum, p.Created, p.Updated, p.Same, p.Rejected, p.Moved} {
 		b = binary.AppendUvarint(b, v)
 	}
@@ -147,7 +140,7 @@ func (p *Progress) append(b []byte) []byte {
 }
 
 func decodeProgress(value []byte) (Progress, error) {
-	r := newReader(value, progressVersion)
+	r := newReader(value)
 	p := Progress{Done: r.byte() == 1}
 	p.Row, p.Sum = r.uvarint(), r.uvarint()
 	p.Created, p.Updated, p.Same, p.Rejected, p.Moved = r.uvarint(), r.uvarint(), r.uvarint(), r.uvarint(), r.uvarint()
