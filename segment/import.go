@@ -18,7 +18,7 @@ import (
 var (
 	ErrColumns = errors.New("the columns cannot be imported")                                                        // nothing was read beyond them
 	ErrChanged = errors.New("the file has changed since its import was interrupted")                                 // run it again: it starts from the first row
-	ErrFile    = errors.New("the file cannot be read as contacts")                                                   // not a row, the file
+	ErrFormat  = errors.New("the file cannot be read as contacts")                                                   // not a row, the file
 	errNoRow   = errors.New("no rows: the file is empty, it needs a header (CSV) or one JSON object a line (JSONL)") // an empty file
 )
 
@@ -215,7 +215,7 @@ func (im *importer) finish(ctx context.Context) error {
 		return im.changed()
 	}
 	if im.seen == 0 {
-		return fmt.Errorf("%w: %w", ErrFile, errNoRow)
+		return fmt.Errorf("%w: %w", ErrFormat, errNoRow)
 	}
 	return im.flush(true)
 }

@@ -140,11 +140,11 @@ func TestImportRefusesColumnsBeforeTheFirstRow(t *testing.T) {
 		}
 	}
 	for name, text := range map[string]string{"a.csv": "", "b.csv": "email\n", "a.jsonl": "\n\n", "b.jsonl": "email\n", "c.csv": "\x1f\x8bnot gzip"} {
-		if _, _, err := load(t, mem(t), name, text); !errors.Is(err, ErrFile) {
+		if _, _, err := load(t, mem(t), name, text); !errors.Is(err, ErrFormat) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := mem(t).Import(context.Background(), ImportOptions{Reader: strings.NewReader("x"), Format: "xml"}); !errors.Is(err, ErrFile) {
+	if _, err := mem(t).Import(context.Background(), ImportOptions{Reader: strings.NewReader("x"), Format: "xml"}); !errors.Is(err, ErrFormat) {
 		t.Errorf("xml: %v", err)
 	}
 }
@@ -342,7 +342,7 @@ func TestARowWithoutEndIsRefused(t *testing.T) {
 		"email\n\"" + strings.Repeat("x\n", maxRow),
 		"email\n" + strings.Repeat("x", 2*maxRow),
 	} {
-		if _, _, err := load(t, mem(t), "a.csv", text); !errors.Is(err, ErrFile) || !strings.Contains(err.Error(), "longer than 1 MiB") {
+		if _, _, err := load(t, mem(t), "a.csv", text); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "longer than 1 MiB") {
 			t.Errorf("error %v", err)
 		}
 	}

@@ -29,7 +29,7 @@ func newCSV(schema *rule.Schema, l *lines) (*csvRows, error) {
 	c := &csvRows{lines: l}
 	err := c.record()
 	if errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%w: %w", ErrFile, errNoRow)
+		return nil, fmt.Errorf("%w: %w", ErrFormat, errNoRow)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: reading the header: %w", ErrColumns, err)
@@ -128,7 +128,7 @@ func (c *csvRows) field(line []byte) (rest []byte, more bool, err error) {
 // follow reads the next line of a quoted field.
 func (c *csvRows) follow() ([]byte, error) {
 	if len(c.text) > maxRow {
-		return nil, fmt.Errorf("%w: row %d is longer than 1 MiB; a quotation mark seems to be missing", ErrFile, c.row)
+		return nil, fmt.Errorf("%w: row %d is longer than 1 MiB; a quotation mark seems to be missing", ErrFormat, c.row)
 	}
 	line, err := c.lines.next()
 	if errors.Is(err, io.EOF) {

@@ -56,7 +56,7 @@ func openRows(schema *rule.Schema, o *ImportOptions) (rowReader, [16]byte, error
 	var id [16]byte
 	in, head, err := unpack(o.Reader)
 	if err != nil {
-		return nil, id, fmt.Errorf("%w: %w", ErrFile, err)
+		return nil, id, fmt.Errorf("%w: %w", ErrFormat, err)
 	}
 	h := sha256.New()
 	fmt.Fprintf(h, "%d:%s%d:%s", len(o.Name), o.Name, len(o.Batch), o.Batch)
@@ -74,7 +74,7 @@ func openRows(schema *rule.Schema, o *ImportOptions) (rowReader, [16]byte, error
 	case FormatJSONL:
 		rows, err = newJSONL(schema, l)
 	default:
-		err = fmt.Errorf("%w: format %q (use csv or jsonl)", ErrFile, format)
+		err = fmt.Errorf("%w: format %q (use csv or jsonl)", ErrFormat, format)
 	}
 	return rows, id, err
 }
@@ -137,7 +137,7 @@ func (l *lines) next() ([]byte, error) {
 			return cutEnd(part), nil
 		}
 		if len(l.buf)+len(part) > maxRow {
-			return nil, fmt.Errorf("%w: row %d is longer than 1 MiB", ErrFile, l.count+1)
+			return nil, fmt.Errorf("%w: row %d is longer than 1 MiB", ErrFormat, l.count+1)
 		}
 		l.buf = append(l.buf, part...)
 		switch {

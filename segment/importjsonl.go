@@ -31,9 +31,9 @@ func newJSONL(schema *rule.Schema, l *lines) (*jsonRows, error) {
 	var bad *fault
 	switch {
 	case errors.Is(err, io.EOF):
-		return nil, fmt.Errorf("%w: %w", ErrFile, errNoRow)
+		return nil, fmt.Errorf("%w: %w", ErrFormat, errNoRow)
 	case errors.As(err, &bad):
-		return nil, fmt.Errorf("%w: row 1: %s", ErrFile, bad.reason)
+		return nil, fmt.Errorf("%w: row 1: %s", ErrFormat, bad.reason)
 	case err != nil:
 		return nil, err
 	}
