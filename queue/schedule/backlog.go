@@ -213,7 +213,7 @@ func (m *Machine) put(b *backlog, it *Item) {
 		if b.loading && (b.cut.isZero() || pos.before(b.cut)) {
 			b.cut = pos
 		}
-		if b.last.isZero() && it.Due.Before(b.next) {
+		if it.Due.Before(b.next) {
 			b.next = it.Due
 		}
 		m.settle(&b.main)

@@ -21,10 +21,9 @@ type budget struct {
 	usedNew int
 	leased  int
 	asked   int // total of the Lease request that is out; 0 = none
-	noted   int // who knows that the budget is spent: 1 all tiers but new, 2 all
 	main    purse
-	fresh   purse // the reserve for tier "new"
-	waiters []*site
+	fresh   purse    // tier "new": the reserve, and then what is for all
+	waiters []*claim // for the lease that is out
 	timer   timer
 }
 
@@ -117,7 +116,9 @@ func (b *budget) lastTenth() time.Time {
 	return b.cap.Close.Add(-b.cap.Close.Sub(b.cap.Open) / 10)
 }
 
-// avail is how many tokens a purse holds now.
+// avail is how many tokens a purse holds now. That they are leased is a matter
+// of milliseconds and asked when one is spent: a lane that waits for the disk
+// keeps its claim, as one does that waits for a connection.
 func (p *purse) avail(now time.Time) int {
 	b := p.b
 	if !b.valid(now) {
@@ -130,7 +131,7 @@ func (p *purse) avail(now time.Time) int {
 	} else {
 		left -= held
 	}
-	return min(left, b.leased-b.used)
+	return left
 }
 
 // spent reports whether the day has nothing more for a tier, ever: not merely
@@ -217,7 +218,7 @@ func (m *Machine) capFact(f *Cap) {
 	} else {
 		b.used, b.usedNew, b.leased, b.asked = f.Used, f.UsedNew, max(f.Leased, f.Used), 0
 	}
-	b.cap, b.known, b.noted = *f, true, 0
+	b.cap, b.known, b.main.noted, b.fresh.noted = *f, true, false, false
 	if !b.cap.Open.Before(b.cap.Close) {
 		b.cap.Open, b.cap.Close = b.cap.Start, b.cap.End
 	}
@@ -237,10 +238,18 @@ func (m *Machine) leasedFact(f *Leased) {
 
 // budgetMoved follows whatever may have made tokens appear.
 func (m *Machine) budgetMoved(b *budget) {
-	m.markPurse(&b.main)
-	m.markPurse(&b.fresh)
-	for _, s := range b.waiters {
-		m.markSite(s)
+	m.markBudget(b)
+	slices.SortFunc(b.waiters, func(x, y *claim) int {
+		if x.first(y) {
+			return -1
+		}
+		return 1
+	})
+	for _, c := range b.waiters {
+		if c.waiting && c.path != nil {
+			c.waiting = false
+			m.markSite(c.path.site)
+		}
 	}
 	clear(b.waiters)
 	b.waiters = b.waiters[:0]
@@ -249,13 +258,16 @@ func (m *Machine) budgetMoved(b *budget) {
 // wantLease asks for the durable lease to run ahead of what is used: in steps
 // of a hundredth of the day, as soon as less than half a step is left.
 func (m *Machine) wantLease(b *budget) {
-	step := max(1, b.cap.Allowed/100)
+	step := b.step()
 	if b.asked != 0 || !b.valid(m.now) || b.leased >= b.cap.Allowed || 2*(b.leased-b.used) >= step {
 		return
 	}
 	b.asked = min(b.cap.Allowed, max(b.leased, b.used)+step)
 	m.leases.push(b)
 }
+
+// step is by how much a lease is raised, and so what a crash can cost.
+func (b *budget) step() int { return max(1, b.cap.Allowed/100) }
 
 func (m *Machine) emitLease(b *budget, r *Ready) {
 	if b.asked != 0 {
@@ -284,7 +296,7 @@ func (m *Machine) charge(co *conn) {
 		if co.fresh {
 			b.usedNew++
 		}
-		m.markPurse(&b.main)
+		m.markBudget(b)
 		m.wantLease(b)
 	}
 }
@@ -298,7 +310,7 @@ func (m *Machine) refund(co *conn, n int) {
 			if co.fresh {
 				b.usedNew -= n
 			}
-			b.noted = 0
+			b.main.noted, b.fresh.noted = false, false
 			m.budgetMoved(b)
 		}
 	}

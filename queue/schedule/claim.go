@@ -24,10 +24,11 @@ type claim struct {
 	state   claimState
 	budgets [levels]*budget // nil where the level does not apply
 	parked  *purse          // of the budget it waits for
-	slot    [2]int          // in the parked heap of that budget's main and fresh purse
+	slot    int             // in its parked heap
 	via     [levels]*purse  // holding: the purse of each budget
 	demand  [levels]int
 	held    [levels]int // holding: slot in the group's heap
+	waiting bool        // in the waiters of a budget
 	age     time.Time
 	id      ID
 }
@@ -110,23 +111,24 @@ func (c *claim) nextLevel(after int) int {
 	return levels
 }
 
+// purse is where a claim of a tier stands in line.
+func (b *budget) purse(tier string) *purse {
+	if tier == tierNew {
+		return &b.fresh
+	}
+	return &b.main
+}
+
 // park makes a claim wait at a budget. look asks for the budget to be looked
 // at, where it has not just refused.
 func (m *Machine) park(c *claim, level int, look bool) {
 	b := c.budgets[level]
-	c.state, c.parked = claimParked, &b.main
-	b.main.parked.push(parkRef{c, 0})
-	if c.tier() == tierNew {
-		b.fresh.parked.push(parkRef{c, 1})
-		if look {
-			m.markPurse(&b.fresh)
-		}
-	}
+	c.state, c.parked = claimParked, b.purse(c.tier())
+	c.parked.parked.push(parkRef{c})
 	if look {
-		m.markPurse(&b.main)
+		m.markPurse(c.parked)
 	} else {
 		m.set(&b.timer, b.change(m.now))
-		m.wantLease(b)
 	}
 	if b.spent(m.now, c.tier()) {
 		m.noteExcess(c.lane)
@@ -135,30 +137,15 @@ func (m *Machine) park(c *claim, level int, look bool) {
 
 // unpark takes a claim out of the line.
 func (m *Machine) unpark(c *claim) {
-	b := c.parked.b
-	for i, p := range [...]*purse{&b.main, &b.fresh} {
-		if c.slot[i] != 0 {
-			p.parked.remove(c.slot[i])
-		}
-	}
+	c.parked.parked.remove(c.slot)
 	c.state, c.parked = claimOff, nil
 }
 
 // reparked moves a waiting claim to the place of its new age.
 func (m *Machine) reparked(c *claim) {
-	b := c.parked.b
-	for i, p := range [...]*purse{&b.main, &b.fresh} {
-		if c.slot[i] != 0 {
-			p.parked.remove(c.slot[i])
-		}
-	}
 	c.age, c.id = c.lane.age, c.lane.id
-	b.main.parked.push(parkRef{c, 0})
-	m.markPurse(&b.main)
-	if c.tier() == tierNew {
-		b.fresh.parked.push(parkRef{c, 1})
-		m.markPurse(&b.fresh)
-	}
+	c.parked.parked.fix(c.slot)
+	m.markPurse(c.parked)
 }
 
 // revoke takes a claim out of every purse.
@@ -191,29 +178,25 @@ func (m *Machine) holdTokens(c *claim) {
 	m.placeLane(c.lane)
 }
 
-// setDemand computes how much of each purse a claim could use: what is due,
-// as far as its other purses allow.
+// setDemand computes how much of each budget a claim could use: what is due,
+// as far as its other budgets allow.
 func (m *Machine) setDemand(c *claim) {
-	var avail [levels]int
 	for i, p := range c.via {
-		avail[i] = c.lane.due
-		if p != nil {
-			avail[i] = max(0, p.avail(m.now))
+		if c.demand[i] = 0; p != nil {
+			c.demand[i] = m.wants(c, i)
 		}
 	}
-	for i, p := range c.via {
-		c.demand[i] = 0
-		if p == nil {
-			continue
+}
+
+// wants is what a claim could use at a level.
+func (m *Machine) wants(c *claim, level int) int {
+	n := c.lane.due
+	for i := c.nextLevel(-1); i < levels; i = c.nextLevel(i) {
+		if i != level {
+			n = min(n, max(0, m.left(c, i)))
 		}
-		d := c.lane.due
-		for j := range avail {
-			if j != i {
-				d = min(d, avail[j])
-			}
-		}
-		c.demand[i] = d
 	}
+	return n
 }
 
 // renew renews a holder's demand and age.
@@ -226,7 +209,7 @@ func (m *Machine) renew(c *claim) {
 			g := p.group(c.rank())
 			g.demand += c.demand[i] - old[i]
 			g.holders.fix(c.held[i])
-			m.markPurse(p)
+			m.markBudget(p.b)
 		}
 	}
 }
@@ -238,7 +221,7 @@ func (m *Machine) letGo(c *claim) {
 			g := p.group(c.rank())
 			g.demand -= c.demand[i]
 			g.holders.remove(c.held[i])
-			m.markPurse(p)
+			m.markBudget(p.b)
 		}
 		c.via[i], c.demand[i] = nil, 0
 	}
@@ -260,37 +243,13 @@ func (m *Machine) stillGranted(c *claim) bool {
 }
 
 // refusedAt is the first level below a limit whose budget gives the claim no
-// token now. It chooses the purse for each level on the way.
+// token now.
 func (m *Machine) refusedAt(c *claim, below int) int {
 	for i := c.nextLevel(-1); i < below; i = c.nextLevel(i) {
-		if m.purseFor(c, i) == nil {
+		b := c.budgets[i]
+		if !b.admits(c.tier()) || !m.permitted(b, c) {
 			return i
 		}
 	}
 	return below
-}
-
-// purseFor is the purse of a budget that would give the claim a token now: the
-// reserve first for tier "new".
-func (m *Machine) purseFor(c *claim, level int) *purse {
-	b := c.budgets[level]
-	if !b.binds() {
-		return nil
-	}
-	if !b.admits(c.tier()) {
-		return nil
-	}
-	if c.state == claimHolding && c.via[level] != nil {
-		if m.permitted(c.via[level], c, level) {
-			return c.via[level]
-		}
-		return nil
-	}
-	if c.tier() == tierNew && m.permitted(&b.fresh, c, level) {
-		return &b.fresh
-	}
-	if m.permitted(&b.main, c, level) {
-		return &b.main
-	}
-	return nil
 }

@@ -6,7 +6,11 @@ import "slices"
 
 // wantLoadOf puts a backlog in line for a page from disk, if its window runs low.
 func (m *Machine) wantLoadOf(b *backlog) {
-	if b.loading || b.wanted || b.main.len() >= max(1, m.o.Window/2) || b.mem() >= 4*m.o.Window {
+	low := max(1, m.o.Window/2)
+	if m.loaded >= m.o.MaxWindow {
+		low = 1
+	}
+	if b.loading || b.wanted || b.main.len() >= low || b.mem() >= 4*m.o.Window {
 		return
 	}
 	b.wanted = true

@@ -92,6 +92,7 @@ type Machine struct {
 	loaded    int // items in windows
 	loads     int // Load requests out
 	rebuild   bool
+	skipped   bool // serve passed over a lane for a better one
 	scratch   []*lane
 	candidate []*claim
 

@@ -14,6 +14,7 @@ type purse struct {
 	level  int
 	fresh  bool
 	dirty  bool
+	noted  bool          // the day is spent, and those in line know
 	groups []group       // holders by rank, best first
 	parked heap[parkRef] // in the order in which they are served
 	barred []*claim      // tier not admitted; in the main purse only
@@ -26,14 +27,11 @@ type group struct {
 	holders heap[holdRef]
 }
 
-// parkRef is a claim in a parked heap; i is 0 in the main purse, 1 in the fresh one.
-type parkRef struct {
-	c *claim
-	i int
-}
+// parkRef is a claim in a parked heap.
+type parkRef struct{ c *claim }
 
 func (r parkRef) before(o parkRef) bool { return r.c.first(o.c) }
-func (r parkRef) place(slot int)        { r.c.slot[r.i] = slot }
+func (r parkRef) place(slot int)        { r.c.slot = slot }
 
 // holdRef is a claim among the holders at a level.
 type holdRef struct {
@@ -59,29 +57,58 @@ func (m *Machine) markPurse(p *purse) {
 	}
 }
 
+func (m *Machine) markBudget(b *budget) {
+	m.markPurse(&b.main)
+	m.markPurse(&b.fresh)
+}
+
 // permitted is the rule of scarce budget, the one predicate behind granting,
-// sending and Why: a claim may take a token if tokens are left after what better ranks could
-// use; where they do not suffice for its own rank, only the oldest may.
-func (m *Machine) permitted(p *purse, c *claim, level int) bool {
-	left := p.avail(m.now)
-	for i := range p.groups {
-		g := &p.groups[i]
-		switch {
-		case left <= 0:
-			return false
-		case g.rank < c.rank():
-			left -= g.demand
-			continue
-		case g.rank > c.rank():
+// sending and Why: a claim may take a token if one is left after what those ahead of it could
+// use, that is holders of better ranks and older holders of its own. Tier "new"
+// uses its reserve first and then what is for all.
+//
+// Whoever stands in line is not counted, and need not be: if the first in
+// line is refused, so is everybody behind it.
+func (m *Machine) permitted(b *budget, c *claim) bool {
+	main, fresh := b.main.avail(m.now), max(0, b.fresh.avail(m.now))
+	if main <= 0 && (fresh <= 0 || c.tier() != tierNew) {
+		return false
+	}
+	for _, exact := range [...]bool{false, true} {
+		others, news := b.main.ahead(c, exact), b.fresh.ahead(c, exact)
+		if main-others-max(0, news-fresh) > 0 || c.tier() == tierNew && fresh-news > 0 {
 			return true
 		}
-		demand := g.demand
-		if c.via[level] != p {
-			demand += c.lane.due
-		}
-		return demand <= left || len(g.holders) == 0 || !g.holders[0].c.first(c)
 	}
-	return left > 0
+	return false
+}
+
+// ahead is the demand of a purse's holders that come before a claim. Where it
+// is not exact it counts the claim's whole rank, which is quick and too much.
+func (p *purse) ahead(c *claim, exact bool) int {
+	n := 0
+	for i := range p.groups {
+		g := &p.groups[i]
+		if g.rank > c.rank() {
+			break
+		}
+		switch {
+		case g.rank < c.rank():
+			n += g.demand
+		case !exact:
+			n += g.demand
+			if c.state == claimHolding && c.via[p.level] == p {
+				n -= c.demand[p.level]
+			}
+		default:
+			for _, h := range g.holders {
+				if h.c.first(c) {
+					n += h.c.demand[p.level]
+				}
+			}
+		}
+	}
+	return n
 }
 
 // grant gives tokens to those in line, lower levels first, and reports
@@ -104,9 +131,8 @@ func (m *Machine) grantPurse(p *purse) {
 			m.bar(c, p.b)
 			continue
 		}
-		if !m.permitted(p, c, p.level) {
+		if !m.permitted(p.b, c) {
 			m.set(&p.b.timer, p.b.change(m.now))
-			m.wantLease(p.b)
 			m.noteSpent(p)
 			return
 		}
@@ -137,7 +163,7 @@ func (m *Machine) pass(c *claim, p *purse) {
 		return
 	}
 	for i := c.nextLevel(-1); i < levels; i = c.nextLevel(i) {
-		c.via[i] = m.purseFor(c, i)
+		c.via[i] = c.budgets[i].purse(c.tier())
 	}
 	m.holdTokens(c)
 }
@@ -174,18 +200,11 @@ func (m *Machine) unbar(p *purse) {
 // noteSpent tells the lanes that wait for a spent budget, so that their pools'
 // policy for excess can act.
 func (m *Machine) noteSpent(p *purse) {
-	level := 0
-	if p.b.spent(m.now, "") {
-		level++
-	}
-	if p.b.spent(m.now, tierNew) {
-		level++
-	}
-	if level <= p.b.noted {
+	if p.noted || len(p.parked) == 0 || !p.b.spent(m.now, p.parked[0].c.tier()) {
 		return
 	}
-	p.b.noted = level
-	for _, ref := range p.b.main.parked {
+	p.noted = true
+	for _, ref := range p.parked {
 		m.noteExcess(ref.c.lane)
 	}
 }
@@ -196,39 +215,86 @@ func (m *Machine) isFree(c *claim, it *Item) bool {
 	return b != nil && b.valid(m.now) && it.Charged.Source == c.path.source.name && it.Charged.Day == b.cap.Day
 }
 
-// tokens is how many recipients the claim's budgets have now, ranks aside: what
-// transactional mail may take.
+// tokens is how many recipients the claim's budgets have now, ranks aside and
+// leased: what transactional mail may take.
 func (m *Machine) tokens(c *claim) int {
 	n := int(^uint(0) >> 1)
 	for i := c.nextLevel(-1); i < levels; i = c.nextLevel(i) {
-		b := c.budgets[i]
-		left := b.main.avail(m.now)
-		if c.tier() == tierNew {
-			left += max(0, b.fresh.avail(m.now))
-		}
-		n = min(n, left)
+		n = min(n, m.left(c, i), c.budgets[i].leased-c.budgets[i].used)
 	}
 	return n
 }
 
-// leasePending reports whether a claim only lacks the durable lease that is
-// on its way, and lets its site know when it is there.
-func (m *Machine) leasePending(c *claim) bool {
-	for i := c.nextLevel(-1); i < levels; i = c.nextLevel(i) {
-		b := c.budgets[i]
-		if !b.valid(m.now) || b.ceiling(m.now)-b.reserve(m.now)-b.used <= 0 {
-			return false
-		}
+// left is how many tokens a budget has for the claim's tier, leased or not.
+func (m *Machine) left(c *claim, level int) int {
+	b := c.budgets[level]
+	left := b.main.avail(m.now)
+	if c.tier() == tierNew {
+		left += max(0, b.fresh.avail(m.now))
 	}
+	return left
+}
+
+// leased reports whether the durable lease covers one more recipient in every
+// budget of the claim. Where it does not, the lease is asked for and the claim's site is
+// told when it is there.
+func (m *Machine) leased(c *claim) bool {
+	b := c.unleased()
+	if b == nil {
+		return !m.outranked(c)
+	}
+	m.wantLease(b)
+	if !c.waiting {
+		c.waiting = true
+		b.waiters = append(b.waiters, c)
+	}
+	return false
+}
+
+// shortLease is how few leased tokens are handed out strictly in order at a site.
+const shortLease = 4
+
+// outranked reports whether the lease is short and another lane of the site
+// that could use it now comes first. Whom the day's budget serves is not at stake here,
+// only that the better mail leaves first.
+func (m *Machine) outranked(c *claim) bool {
+	short := false
 	for i := c.nextLevel(-1); i < levels; i = c.nextLevel(i) {
 		b := c.budgets[i]
-		m.wantLease(b)
-		if b.leased <= b.used && b.asked != 0 {
-			if !slices.Contains(b.waiters, c.path.site) {
-				b.waiters = append(b.waiters, c.path.site)
+		short = short || b.leased-b.used <= shortLease && b.leased < b.cap.Allowed
+	}
+	if !short {
+		return false
+	}
+	for _, l := range c.path.site.ready {
+		for i := range l.claims {
+			o := &l.claims[i]
+			if o.path == c.path && o.state == claimHolding && o.first(c) && o != c && o.unleased() == nil {
+				m.skipped = true
+				return true
 			}
-			return true
 		}
 	}
 	return false
+}
+
+// unleased is the first budget whose lease is used up, or nil.
+func (c *claim) unleased() *budget {
+	for i := c.nextLevel(-1); i < levels; i = c.nextLevel(i) {
+		if b := c.budgets[i]; b.leased <= b.used {
+			return b
+		}
+	}
+	return nil
+}
+
+// leasePending reports whether a claim has tokens in every budget and only
+// lacks a lease that is on its way.
+func (m *Machine) leasePending(c *claim) bool {
+	for i := c.nextLevel(-1); i < levels; i = c.nextLevel(i) {
+		if m.left(c, i) <= 0 {
+			return false
+		}
+	}
+	return !m.leased(c)
 }

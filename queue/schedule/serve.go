@@ -7,12 +7,13 @@ func (m *Machine) serve(s *site, r *Ready) {
 	if len(s.ready) == 0 {
 		return
 	}
-	blocked := m.scratch[:0]
+	blocked, served := m.scratch[:0], false
+	m.skipped = false
 	for len(s.ready) > 0 {
 		l := s.ready[0]
 		done, sent := m.dispatch(l, r)
 		if sent {
-			m.markSite(s)
+			served = true
 			break
 		}
 		if done {
@@ -26,6 +27,9 @@ func (m *Machine) serve(s *site, r *Ready) {
 	}
 	clear(blocked)
 	m.scratch = blocked[:0]
+	if served || m.skipped {
+		m.markSite(s)
+	}
 }
 
 // dispatch starts the lane's first transaction, if a source can take it now.
@@ -89,7 +93,7 @@ func (m *Machine) choose(l *lane, it *Item) (best *claim, over bool) {
 		return m.chooseTransactional(l, it)
 	}
 	return m.robin(l, func(c *claim) bool {
-		return c.state == claimOpen || c == l.free || c.state == claimHolding && m.stillGranted(c)
+		return c.state == claimOpen || c == l.free || c.state == claimHolding && m.stillGranted(c) && m.leased(c)
 	}), false
 }
 

@@ -142,6 +142,12 @@ func (m *Machine) whyClaim(c *claim, it *Item, ahead int) Reason {
 		if level := m.refusedAt(c, levels); level < levels {
 			return m.whyBudget(c, level, ahead)
 		}
+		if b := c.unleased(); b != nil {
+			return Reason{
+				Code: WhyBudget, Budget: b.key, Expected: m.now,
+				Text: fmt.Sprintf("waits for %s: %d of %d used today, the next lease is being written", b.name(c), b.used, b.cap.Allowed),
+			}
+		}
 	}
 	switch {
 	case !m.rateReady(p, false):

@@ -57,8 +57,6 @@ func (b *budget) explain(now time.Time, c *claim, r *Reason) {
 	case left <= 0 || left <= held && c.tier() != tierNew:
 		r.Code, r.Until = WhyPaced, b.change(now)
 		r.Text = fmt.Sprintf("%s, %d released so far, next release %s", used, b.released(now), clock(r.Until))
-	case b.leased <= b.used:
-		r.Text = fmt.Sprintf("%s, the next lease is being written", used)
 	default:
 		r.Text = fmt.Sprintf("%s, the %d released are claimed by better tiers and older mail", used, left)
 	}
@@ -84,20 +82,11 @@ func (b *budget) nextDay() time.Time { return b.cap.End.Add(b.cap.Open.Sub(b.cap
 
 // placeAt counts the recipients that are served before a claim at a budget.
 func (m *Machine) placeAt(c *claim, b *budget) int {
-	n := 0
-	for _, ref := range b.main.parked {
-		if ref.c != c && ref.c.first(c) {
-			n += ref.c.lane.due
-		}
-	}
-	for i := range b.main.groups {
-		if g := &b.main.groups[i]; g.rank < c.rank() {
-			n += g.demand
-		} else if g.rank == c.rank() {
-			for _, h := range g.holders {
-				if h.c != c && h.c.first(c) {
-					n += h.c.demand[h.level]
-				}
+	n := b.main.ahead(c, true) + b.fresh.ahead(c, true)
+	for _, p := range [...]*purse{&b.main, &b.fresh} {
+		for _, ref := range p.parked {
+			if ref.c != c && ref.c.first(c) {
+				n += ref.c.lane.due
 			}
 		}
 	}
