@@ -48,7 +48,7 @@ func TestImportGoesOnAfterACrash(t *testing.T) {
 	if want.Rejected == 0 || want.Updated == 0 || want.Moved == 0 {
 		t.Fatalf("the file is too tame: %+v", want)
 	}
-	for seed := range uint64(3) {
+	for seed := range uint64(2) {
 		rng := rand.New(rand.NewPCG(seed, 4))
 		fs := vfs.NewCrashableMem()
 		for {
