@@ -29,7 +29,8 @@ tests  . deploy
 // in it: there the vocabulary is what the rest of the level is written in, and
 // the compiler keeps it free of cycles.
 const sideways = `
-mta/mx  mta/resolve
+mta/mx        mta/resolve
+mta/simulate  mta/arf mta/dsn
 `
 
 // owners says who may import a dependency, or a package of ours that is not
