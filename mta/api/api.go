@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package api is what the engine says to its operators: the types, one
+// [Methods] interface, and a [Client] of it over HTTP. The engine implements
+// Methods; mta/httpapi serves it; the command line, the console and tests speak it
+// and nothing else. Times are RFC 3339 in UTC, counts are recipients.
+//
+// It is not the engine and not the server: it decides nothing, and whoever holds a
+// Methods cannot tell whether the engine is in this process or behind a network.
+// Call [NewClient] first. Failures are problem documents (RFC 9457) on the wire
+// and [*Error] here.
+package api
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/seguemta/segue/mta/event"
+)
+
+// Methods is everything an operator can ask for or order. Errors that carry an
+// [*Error] say what to do; Status is the HTTP status they travel with.
+type Methods interface {
+	Health(ctx context.Context) (Health, error)
+
+	Queue(ctx context.Context, q QueueQuery) (QueueList, error)
+	QueueSummary(ctx context.Context) (QueueSummary, error)
+	QueueShow(ctx context.Context, id string) (QueueDetail, error)
+	QueueWhy(ctx context.Context, id string) (Why, error)
+	QueueAct(ctx context.Context, act QueueAct) (QueueActed, error)
+
+	Segments(ctx context.Context) ([]Segment, error)
+	Segment(ctx context.Context, name string) (SegmentDetail, error)
+
+	Contact(ctx context.Context, address string) (Contact, error)
+	ImportContacts(ctx context.Context, in Import, rows io.Reader) (Imported, error)
+
+	Pools(ctx context.Context) ([]Pool, error)
+	Sources(ctx context.Context) ([]Source, error)
+	Source(ctx context.Context, name string) (Source, error)
+	PauseSource(ctx context.Context, p Pause) error
+	Warmup(ctx context.Context) ([]Warmup, error)
+
+	Suppressions(ctx context.Context, q SuppressionQuery) ([]Suppression, error)
+	Suppress(ctx context.Context, s Suppression) error
+	Lift(ctx context.Context, s Suppression) error
+
+	Events(ctx context.Context, after uint64, limit int) ([]event.Event, error)
+	Submit(ctx context.Context, m Message) (Submitted, error)
+}
+
+// Error is an RFC 9457 problem document.
+type Error struct {
+	Type   string `json:"type,omitempty"`
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Detail string `json:"detail,omitempty"`
+}
+
+// Error is the title and the detail on one line.
+func (e *Error) Error() string {
+	if e.Detail == "" {
+		return e.Title
+	}
+	return e.Title + ": " + e.Detail
+}
+
+// Problem makes an Error.
+func Problem(status int, title, detail string) *Error {
+	return &Error{Type: "about:blank", Title: title, Status: status, Detail: detail}
+}
+
+// Health is whether the engine lives and whether it takes and sends mail. It is
+// readable without a token: problems name parts of the engine, never addresses.
+type Health struct {
+	Ready    bool      `json:"ready"`
+	Version  string    `json:"version"`
+	Started  time.Time `json:"started"`
+	Sequence uint64    `json:"sequence"` // of the newest durable event; 0 = none
+	Problems []string  `json:"problems"` // why it is not ready
+}
+
+// QueueQuery selects recipients. Empty fields select all.
+type QueueQuery struct {
+	Stream  string `json:"stream,omitempty"`
+	Segment string `json:"segment,omitempty"`
+	Tier    string `json:"tier,omitempty"`
+	Pool    string `json:"pool,omitempty"`
+	Domain  string `json:"domain,omitempty"`
+	State   string `json:"state,omitempty"` // waiting | held | in_flight
+	Address string `json:"address,omitempty"`
+	After   string `json:"after,omitempty"` // id; the page begins behind it
+	Limit   int    `json:"limit,omitempty"` // 0 = 100, at most MaxPage
+}
+
+// QueueList is a page of recipients.
+type QueueList struct {
+	Entries []QueueEntry `json:"entries"`
+	Next    string       `json:"next,omitempty"` // After of the next page
+}
+
+// QueueEntry is one recipient that is not concluded.
+type QueueEntry struct {
+	ID       string    `json:"id"`
+	Address  string    `json:"address"`
+	State    string    `json:"state"` // waiting | held | in_flight | concluded
+	Stream   string    `json:"stream"`
+	Segment  string    `json:"segment,omitempty"`
+	Tier     string    `json:"tier"`
+	Pool     string    `json:"pool"`
+	Plan     string    `json:"plan,omitempty"`
+	Campaign string    `json:"campaign,omitempty"`
+	Queued   time.Time `json:"queued"`
+	Due      time.Time `json:"due"`
+	Expires  time.Time `json:"expires"`
+	Attempts int       `json:"attempts"`
+	Reply    string    `json:"reply,omitempty"` // of the last attempt
+	Hold     string    `json:"hold,omitempty"`
+}
+
+// QueueDetail is a recipient with its history.
+type QueueDetail struct {
+	QueueEntry
+	Sender string        `json:"sender"`
+	Size   int64         `json:"size"`
+	Why    *Why          `json:"why,omitempty"`
+	Events []event.Event `json:"events"`
+}
+
+// Why is what a recipient waits for.
+type Why struct {
+	ID       string    `json:"id"`
+	State    string    `json:"state"`
+	Code     string    `json:"code"`
+	Text     string    `json:"text"`
+	Until    time.Time `json:"until,omitzero"`
+	Expected time.Time `json:"expected,omitzero"`
+	Ahead    int       `json:"ahead"`
+	Lane     string    `json:"lane"`
+	Source   string    `json:"source,omitempty"`
+	Provider string    `json:"provider,omitempty"`
+	Site     string    `json:"site,omitempty"`
+}
+
+// QueueSummary is the queue in numbers.
+type QueueSummary struct {
+	Waiting  int         `json:"waiting"`
+	Held     int         `json:"held"`
+	InFlight int         `json:"in_flight"`
+	Lanes    []LaneCount `json:"lanes"`
+}
+
+// LaneCount is one lane at one provider.
+type LaneCount struct {
+	Stream   string `json:"stream"`
+	Segment  string `json:"segment"`
+	Tier     string `json:"tier"`
+	Pool     string `json:"pool"`
+	Plan     string `json:"plan,omitempty"`
+	Provider string `json:"provider"`
+	Waiting  int    `json:"waiting"`
+	Held     int    `json:"held"`
+	InFlight int    `json:"in_flight"`
+}
+
+// QueueAct is an order about one recipient, or about all that Query selects.
+type QueueAct struct {
+	Action string     `json:"action"` // hold | release | drop | move | retry
+	ID     string     `json:"id,omitempty"`
+	Query  QueueQuery `json:"query,omitzero"`
+	All    bool       `json:"all,omitempty"`  // needed for an empty Query
+	Name   string     `json:"name,omitempty"` // of the hold
+	Pool   string     `json:"pool,omitempty"` // of the move
+	Reason string     `json:"reason,omitempty"`
+}
+
+// QueueActed is how many recipients an order reached.
+type QueueActed struct {
+	Recipients int `json:"recipients"`
+}
+
+// Segment is a segment in one line.
+type Segment struct {
+	Name    string `json:"name"`
+	Order   int    `json:"order"`
+	Version uint64 `json:"version"`
+	Rule    string `json:"rule"`
+	Error   string `json:"error,omitempty"` // why it has no members
+	Members int64  `json:"members"`
+}
+
+// SegmentDetail is a segment with where it sends its tiers.
+type SegmentDetail struct {
+	Segment
+	Pool   string           `json:"pool,omitempty"`
+	Assign []SegmentTier    `json:"assign"`
+	Tiers  map[string]int64 `json:"tiers"` // members by tier
+}
+
+// SegmentTier is where a tier of a segment goes.
+type SegmentTier struct {
+	Tier string `json:"tier"`
+	Pool string `json:"pool"`
+	Plan string `json:"plan,omitempty"`
+}
+
+// Contact is what is known of one address.
+type Contact struct {
+	Address      string            `json:"address"`
+	ID           uint64            `json:"id"`
+	UserID       string            `json:"user_id,omitempty"`
+	Account      string            `json:"account,omitempty"`
+	Tier         string            `json:"tier"`
+	TierReason   string            `json:"tier_reason"`
+	Segments     []string          `json:"segments"`
+	FirstSent    time.Time         `json:"first_sent_at,omitzero"`
+	LastSent     time.Time         `json:"last_sent_at,omitzero"`
+	LastEngaged  time.Time         `json:"last_engaged_at,omitzero"`
+	Sends        uint64            `json:"sends"`
+	SendsSince   uint64            `json:"sends_since_engagement"`
+	Batch        string            `json:"import_batch,omitempty"`
+	Attributes   map[string]string `json:"attributes"`
+	Suppressions []Suppression     `json:"suppressions"`
+	Queued       int               `json:"queued"`
+}
+
+// Import describes rows to import.
+type Import struct {
+	Name   string `json:"name"`   // file name: progress is kept under it
+	Format string `json:"format"` // csv | jsonl; "" = by name
+	Batch  string `json:"batch"`  // import batch; "" = name and date
+	DryRun bool   `json:"dry_run"`
+}
+
+// Imported is the result of an import.
+type Imported struct {
+	Rows      int64  `json:"rows"`
+	Created   int64  `json:"created"`
+	Updated   int64  `json:"updated"`
+	Unchanged int64  `json:"unchanged"`
+	Rejected  int64  `json:"rejected"`
+	Resumed   int64  `json:"resumed"`           // rows skipped because an earlier run had done them
+	Rejects   []byte `json:"rejects,omitempty"` // CSV of rejected rows with row, column and reason
+}
+
+// Pool is a pool with its members.
+type Pool struct {
+	Name     string   `json:"name"`
+	Excess   string   `json:"excess"`
+	Overflow string   `json:"overflow,omitempty"`
+	Members  []Member `json:"members"`
+	Waiting  int      `json:"waiting"`
+}
+
+// Member is a source of a pool.
+type Member struct {
+	Source string `json:"source"`
+	Weight int    `json:"weight"`
+}
+
+// Source is a source with its budgets of today.
+type Source struct {
+	Name      string    `json:"name"`
+	Addresses []string  `json:"addresses"`
+	Hostname  string    `json:"hostname"`
+	Plan      string    `json:"plan,omitempty"`
+	Paused    time.Time `json:"paused_until,omitzero"`
+	Budgets   []Warmup  `json:"budgets"`
+}
+
+// Pause stops a source until a time; the zero time resumes it.
+type Pause struct {
+	Source   string    `json:"source,omitempty"`
+	Provider string    `json:"provider,omitempty"` // "" = all
+	Until    time.Time `json:"until,omitzero"`
+}
+
+// UntilResumed is the end of a pause without one: far beyond any plan, and
+// still a time that fits into 64 bits of nanoseconds.
+func UntilResumed() time.Time { return time.Date(2200, time.January, 1, 0, 0, 0, 0, time.UTC) }
+
+// Warmup is one budget of today.
+type Warmup struct {
+	Source   string   `json:"source,omitempty"`
+	Plan     string   `json:"plan"`
+	Segment  string   `json:"segment,omitempty"` // of a lane's own plan
+	Tier     string   `json:"tier,omitempty"`
+	Provider string   `json:"provider"`
+	Day      string   `json:"day"` // 2026-11-23
+	Stage    int      `json:"stage"`
+	Stages   int      `json:"stages"`
+	Allowed  int      `json:"allowed"`
+	Used     int      `json:"used"`
+	Admit    []string `json:"admit"`
+	Reason   string   `json:"reason"` // one line
+}
+
+// SuppressionQuery selects suppressions.
+type SuppressionQuery struct {
+	Address string `json:"address,omitempty"`
+	Limit   int    `json:"limit,omitempty"` // 0 = 100, at most MaxPage
+}
+
+// Suppression is one reason why an address is not mailed.
+type Suppression struct {
+	Address  string    `json:"address"`
+	Reason   string    `json:"reason,omitempty"` // when adding, "" = manual; when lifting, "" = every reason
+	Scope    string    `json:"scope,omitempty"`  // all | stream:NAME | domain:NAME; when adding, "" = all; when lifting, "" = every scope
+	Source   string    `json:"source,omitempty"`
+	Evidence string    `json:"evidence,omitempty"`
+	Created  time.Time `json:"created,omitzero"`
+	Expires  time.Time `json:"expires,omitzero"`
+}
+
+// Message is a message submitted over HTTP: raw, or built from the parts that
+// an application has.
+type Message struct {
+	From     string   `json:"from"`
+	To       []string `json:"to"` // envelope
+	Raw      string   `json:"raw,omitempty"`
+	Subject  string   `json:"subject,omitempty"`
+	Text     string   `json:"text,omitempty"`
+	HTML     string   `json:"html,omitempty"`
+	Stream   string   `json:"stream,omitempty"`
+	Segment  string   `json:"segment,omitempty"`
+	Campaign string   `json:"campaign,omitempty"`
+}
+
+// Submitted is the answer: accepted and durable.
+type Submitted struct {
+	ID string `json:"id"`
+}

@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/seguemta/segue/mta/api"
+	"github.com/seguemta/segue/mta/event"
+)
+
+// fake is an engine that says what it was asked.
+type fake struct {
+	got    []any // arguments of the last call
+	err    error
+	health api.Health
+	rows   int
+	bare   bool // answers hold nothing
+}
+
+var day = time.Date(2026, 11, 23, 4, 5, 6, 7, time.UTC)
+
+func answer1[T any](f *fake, out T, got ...any) (T, error) {
+	f.got = got
+	if f.err != nil || f.bare {
+		var none T
+		return none, f.err
+	}
+	return out, nil
+}
+
+func (f *fake) Health(context.Context) (api.Health, error) { return f.health, f.err }
+
+func (f *fake) Queue(_ context.Context, q api.QueueQuery) (api.QueueList, error) {
+	return answer1(f, api.QueueList{Entries: []api.QueueEntry{entry()}, Next: "1A.0"}, q)
+}
+
+func (f *fake) QueueSummary(context.Context) (api.QueueSummary, error) {
+	return answer1(f, api.QueueSummary{Waiting: 3, Lanes: []api.LaneCount{{Stream: "marketing", Waiting: 3}}})
+}
+
+func entry() api.QueueEntry {
+	return api.QueueEntry{ID: "1A.0", Address: "a@x.test", State: "waiting", Stream: "marketing", Tier: "new", Pool: "p", Queued: day, Due: day, Expires: day, Attempts: 2}
+}
+
+func (f *fake) QueueShow(_ context.Context, id string) (api.QueueDetail, error) {
+	return answer1(f, api.QueueDetail{QueueEntry: entry(), Sender: "s@x.test", Size: 9, Why: &api.Why{ID: id}, Events: []event.Event{{Sequence: 1<<63 + 1, Time: day, Kind: event.Accepted}}}, id)
+}
+
+func (f *fake) QueueWhy(_ context.Context, id string) (api.Why, error) {
+	return answer1(f, api.Why{ID: id, Code: "budget", Text: "waits", Until: day, Ahead: 4}, id)
+}
+
+func (f *fake) QueueAct(_ context.Context, act api.QueueAct) (api.QueueActed, error) {
+	return answer1(f, api.QueueActed{Recipients: 7}, act)
+}
+
+func (f *fake) Segments(context.Context) ([]api.Segment, error) {
+	return answer1(f, []api.Segment{{Name: "s", Order: 1, Rule: "a && b", Members: 2}})
+}
+
+func (f *fake) Segment(_ context.Context, name string) (api.SegmentDetail, error) {
+	return answer1(f, api.SegmentDetail{Segment: api.Segment{Name: name}, Assign: []api.SegmentTier{{Tier: "new", Pool: "p"}}, Tiers: map[string]int64{"new": 1}}, name)
+}
+
+func (f *fake) Contact(_ context.Context, address string) (api.Contact, error) {
+	return answer1(f, api.Contact{
+		Address: address, Tier: "new", Segments: []string{"s"}, LastSent: day, Attributes: map[string]string{"contact.a": "1"},
+		Suppressions: []api.Suppression{{Address: address, Reason: "manual", Scope: "all", Created: day}},
+	}, address)
+}
+
+func (f *fake) ImportContacts(_ context.Context, in api.Import, rows io.Reader) (api.Imported, error) {
+	if f.err != nil {
+		return answer1(f, api.Imported{}, in)
+	}
+	text, err := io.ReadAll(rows)
+	if err != nil {
+		return api.Imported{}, err
+	}
+	return answer1(f, api.Imported{Rows: int64(strings.Count(string(text), "\n")), Rejected: 1, Rejects: []byte("row,column\n")}, in, len(text))
+}
+
+func (f *fake) Pools(context.Context) ([]api.Pool, error) {
+	return answer1(f, []api.Pool{{Name: "p", Excess: "hold", Members: []api.Member{{Source: "a1", Weight: 2}}, Waiting: 1}})
+}
+
+func (f *fake) Sources(context.Context) ([]api.Source, error) {
+	return answer1(f, []api.Source{{Name: "a1", Addresses: []string{"192.0.2.1"}, Budgets: []api.Warmup{{Plan: "w", Admit: []string{"new"}}}}})
+}
+
+func (f *fake) Source(_ context.Context, name string) (api.Source, error) {
+	return answer1(f, api.Source{Name: name, Addresses: []string{}, Paused: day, Budgets: []api.Warmup{}}, name)
+}
+
+func (f *fake) PauseSource(_ context.Context, p api.Pause) error {
+	_, err := answer1(f, 0, p)
+	return err
+}
+
+func (f *fake) Warmup(context.Context) ([]api.Warmup, error) {
+	return answer1(f, []api.Warmup{{Source: "a1", Plan: "w", Day: "2026-11-23", Allowed: 5, Used: 1, Admit: []string{"new"}}})
+}
+
+func (f *fake) Suppressions(_ context.Context, q api.SuppressionQuery) ([]api.Suppression, error) {
+	return answer1(f, []api.Suppression{{Address: "a@x.test", Reason: "manual", Scope: "all"}}, q)
+}
+
+func (f *fake) Suppress(_ context.Context, s api.Suppression) error {
+	_, err := answer1(f, 0, s)
+	return err
+}
+
+func (f *fake) Lift(_ context.Context, s api.Suppression) error {
+	_, err := answer1(f, 0, s)
+	return err
+}
+
+func (f *fake) Events(_ context.Context, after uint64, limit int) ([]event.Event, error) {
+	return answer1(f, []event.Event{{Sequence: after + 1, Time: day, Kind: event.Delivered, Code: 250}}, after, limit)
+}
+
+func (f *fake) Submit(_ context.Context, m api.Message) (api.Submitted, error) {
+	return answer1(f, api.Submitted{ID: "1A"}, m)
+}
+
+const token = "s3cret"
+
+// serve starts the handler on a loopback socket and returns its URL.
+func serve(t *testing.T, o Options) string {
+	t.Helper()
+	srv := httptest.NewUnstartedServer(nil)
+	srv.Config = NewServer(New(o), nil)
+	srv.Start()
+	t.Cleanup(srv.Close)
+	return srv.URL
+}
+
+func client(t *testing.T, addr, token string) *api.Client {
+	t.Helper()
+	c, err := api.NewClient(addr, token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// round is one method, called through the client and again on the fake.
+type round struct {
+	method string
+	call   func(m api.Methods) (any, error)
+}
+
+func call1[T any](out T, err error) (any, error) { return out, err }
+
+func rounds(ctx context.Context) []round {
+	q := api.QueueQuery{Stream: "a b", Segment: "s&t", Tier: "new", Pool: "p", Domain: "x.test", State: "held", Address: "a+b@x.test", After: "1A.0", Limit: 5}
+	filter := api.QueueQuery{Domain: "x.test"}
+	odd := `"a/b? #%"@x.test`
+	return []round{
+		{"Health", func(m api.Methods) (any, error) { return call1(m.Health(ctx)) }},
+		{"Queue", func(m api.Methods) (any, error) { return call1(m.Queue(ctx, q)) }},
+		{"Queue", func(m api.Methods) (any, error) { return call1(m.Queue(ctx, api.QueueQuery{})) }},
+		{"QueueSummary", func(m api.Methods) (any, error) { return call1(m.QueueSummary(ctx)) }},
+		{"QueueShow", func(m api.Methods) (any, error) { return call1(m.QueueShow(ctx, "1A.0")) }},
+		{"QueueWhy", func(m api.Methods) (any, error) { return call1(m.QueueWhy(ctx, "1A.0")) }},
+		{"QueueAct", func(m api.Methods) (any, error) {
+			return call1(m.QueueAct(ctx, api.QueueAct{Action: "hold", Query: filter, Name: "n", Reason: "r"}))
+		}},
+		{"QueueAct", func(m api.Methods) (any, error) {
+			return call1(m.QueueAct(ctx, api.QueueAct{Action: "move", ID: "1A.0", Pool: "p"}))
+		}},
+		{"QueueAct", func(m api.Methods) (any, error) {
+			return call1(m.QueueAct(ctx, api.QueueAct{Action: "drop", All: true}))
+		}},
+		{"Segments", func(m api.Methods) (any, error) { return call1(m.Segments(ctx)) }},
+		{"Segment", func(m api.Methods) (any, error) { return call1(m.Segment(ctx, "high/value trial")) }},
+		{"Contact", func(m api.Methods) (any, error) { return call1(m.Contact(ctx, odd)) }},
+		{"ImportContacts", func(m api.Methods) (any, error) {
+			return call1(m.ImportContacts(ctx, api.Import{Name: "c d.csv", Format: "csv", Batch: "b&c", DryRun: true}, strings.NewReader("email\na@x.test\n")))
+		}},
+		{"Pools", func(m api.Methods) (any, error) { return call1(m.Pools(ctx)) }},
+		{"Sources", func(m api.Methods) (any, error) { return call1(m.Sources(ctx)) }},
+		{"Source", func(m api.Methods) (any, error) { return call1(m.Source(ctx, "a1")) }},
+		{"PauseSource", func(m api.Methods) (any, error) {
+			return nil, m.PauseSource(ctx, api.Pause{Source: "a1", Provider: "google", Until: day})
+		}},
+		{"PauseSource", func(m api.Methods) (any, error) {
+			return nil, m.PauseSource(ctx, api.Pause{Source: "a1", Provider: "google"})
+		}},
+		{"Warmup", func(m api.Methods) (any, error) { return call1(m.Warmup(ctx)) }},
+		{"Suppressions", func(m api.Methods) (any, error) {
+			return call1(m.Suppressions(ctx, api.SuppressionQuery{Address: odd, Limit: 3}))
+		}},
+		{"Suppress", func(m api.Methods) (any, error) {
+			return nil, m.Suppress(ctx, api.Suppression{Address: odd, Reason: "manual", Scope: "stream:marketing", Evidence: "asked", Expires: day})
+		}},
+		{"Lift", func(m api.Methods) (any, error) {
+			return nil, m.Lift(ctx, api.Suppression{Address: odd, Reason: "manual", Scope: "all"})
+		}},
+		{"Events", func(m api.Methods) (any, error) { return call1(m.Events(ctx, 1<<63, 7)) }},
+		{"Submit", func(m api.Methods) (any, error) {
+			return call1(m.Submit(ctx, api.Message{From: "s@x.test", To: []string{"a@x.test"}, Raw: "Subject: x\r\n\r\n\x00ü", Campaign: "c"}))
+		}},
+	}
+}
+
+// TestRoundTrips: asked over HTTP, an engine hears and says what it would at
+// hand.
+func TestRoundTrips(t *testing.T) {
+	t.Parallel()
+	far := &fake{health: api.Health{Ready: true, Version: "1", Started: day, Problems: []string{}}}
+	c := client(t, serve(t, Options{Methods: far, Token: token}), token)
+	near := &fake{health: far.health}
+	met := make(map[string]bool)
+	for _, r := range rounds(t.Context()) {
+		met[r.method] = true
+		want, wantErr := r.call(near)
+		got, gotErr := r.call(c)
+		if wantErr != nil || gotErr != nil {
+			t.Errorf("%s: %v, %v", r.method, wantErr, gotErr)
+			continue
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: got %+v, want %+v", r.method, got, want)
+		}
+		if !reflect.DeepEqual(far.got, near.got) {
+			t.Errorf("%s: the engine heard %+v, want %+v", r.method, far.got, near.got)
+		}
+	}
+	for m := range reflect.TypeFor[api.Methods]().Methods() {
+		if !met[m.Name] {
+			t.Errorf("method %s has no round trip: add it to rounds", m.Name)
+		}
+	}
+}
+
+// TestProblemsTravel: an Error of the engine arrives as the same Error, any
+// other as a 500 that says nothing of the inside.
+func TestProblemsTravel(t *testing.T) {
+	t.Parallel()
+	far := &fake{}
+	var log strings.Builder
+	c := client(t, serve(t, Options{Methods: far, Logger: slog.New(slog.NewTextHandler(&log, nil))}), "")
+	for _, r := range rounds(t.Context()) {
+		far.err = api.Problem(http.StatusConflict, "no such thing", "say another")
+		_, err := r.call(c)
+		var e *api.Error
+		if !errors.As(err, &e) || !reflect.DeepEqual(e, far.err) {
+			t.Errorf("%s: got %v (%T), want %v", r.method, err, err, far.err)
+		}
+		far.err = errors.New("disk of secret is full")
+		_, err = r.call(c)
+		if !errors.As(err, &e) || e.Status != http.StatusInternalServerError || strings.Contains(e.Error(), "secret") {
+			t.Errorf("%s: got %v, want a 500 without the inside", r.method, err)
+		}
+	}
+	if !strings.Contains(log.String(), "disk of secret is full") {
+		t.Error("the log does not say what failed")
+	}
+}
+
+func TestListsAreNeverNull(t *testing.T) {
+	t.Parallel()
+	base := serve(t, Options{Methods: &fake{bare: true, health: api.Health{Ready: true}}})
+	for _, path := range []string{
+		"/readyz", "/api/v1/queue", "/api/v1/queue/summary", "/api/v1/queue/1A.0", "/api/v1/segments", "/api/v1/segments/s", "/api/v1/contacts/a@x.test",
+		"/api/v1/pools", "/api/v1/sources", "/api/v1/sources/a", "/api/v1/warmup", "/api/v1/suppressions", "/api/v1/events",
+	} {
+		if got := ask(t, request{url: base + path}); got.status != http.StatusOK || strings.Contains(got.body, "null") {
+			t.Errorf("%s: %d %s", path, got.status, got.body)
+		}
+	}
+}
+
+// request is a request as a stranger writes it.
+type request struct {
+	method, url, body string
+	header            map[string]string
+	host              string
+}
+
+type reply struct {
+	status int
+	header http.Header
+	body   string
+}
+
+func ask(t *testing.T, r request) reply {
+	t.Helper()
+	if r.method == "" {
+		r.method = http.MethodGet
+	}
+	req, err := http.NewRequestWithContext(t.Context(), r.method, r.url, strings.NewReader(r.body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k, v := range r.header {
+		req.Header.Set(k, v)
+	}
+	if r.host != "" {
+		req.Host = r.host
+	}
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reply{resp.StatusCode, resp.Header, string(text)}
+}
+
+func TestOpenWithoutToken(t *testing.T) {
+	t.Parallel()
+	reg := prometheus.NewPedanticRegistry()
+	c := prometheus.NewCounter(prometheus.CounterOpts{Name: "segue_test_total", Help: "A test."})
+	reg.MustRegister(c)
+	f := &fake{health: api.Health{Problems: []string{"the disk is full"}}}
+	base := serve(t, Options{Methods: f, Token: token, Metrics: reg})
+	if got := ask(t, request{url: base + "/healthz"}); got.status != http.StatusOK || got.body != "ok\n" {
+		t.Errorf("healthz: %+v", got)
+	}
+	if got := ask(t, request{url: base + "/readyz"}); got.status != http.StatusServiceUnavailable || !strings.Contains(got.body, "the disk is full") {
+		t.Errorf("readyz of an engine that is not: %+v", got)
+	}
+	if h, err := client(t, base, "").Health(t.Context()); err != nil || h.Ready || len(h.Problems) != 1 {
+		t.Errorf("the client reads %+v, %v", h, err)
+	}
+	f.health.Ready = true
+	if got := ask(t, request{url: base + "/readyz"}); got.status != http.StatusOK {
+		t.Errorf("readyz of an engine that is: %+v", got)
+	}
+	if got := ask(t, request{url: base + "/metrics"}); got.status != http.StatusOK || !strings.Contains(got.body, "segue_test_total 0") {
+		t.Errorf("metrics: %+v", got)
+	}
+}
