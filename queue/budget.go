@@ -69,9 +69,10 @@ func (q *Queue) setCaps(now time.Time, read func(schedule.BudgetKey, schedule.Da
 // lease makes the right to spend durable before anything is spent.
 func (q *Queue) lease(l schedule.Lease) {
 	name := counterName(l.Key, l.Day)
+	allowed := q.counts.allowed(l.Key)
 	q.store.Submit(func(tx *store.Tx) error {
 		c := tx.Counter(name)
-		c.Leased = max(c.Leased, l.Total)
+		c.Leased, c.Allowed = max(c.Leased, l.Total), allowed
 		tx.PutCounter(name, c)
 		return nil
 	}, func(err error) {

@@ -107,6 +107,16 @@ func (c *counts) spend(k schedule.BudgetKey, day schedule.Day) {
 	}
 }
 
+// allowed is today's cap of a budget.
+func (c *counts) allowed(k schedule.BudgetKey) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if b := c.caps[k]; b != nil {
+		return b.Allowed
+	}
+	return 0
+}
+
 // hour is which hour of the budget day now is in.
 func (c *counts) hour(now time.Time) int {
 	c.mu.Lock()

@@ -92,7 +92,9 @@ func (w *world) Caps(now time.Time, used func(schedule.BudgetKey, schedule.Day) 
 	return list
 }
 
-func (w *world) Roll(time.Time, func(schedule.BudgetKey, schedule.Day) store.Counter) []Change { return nil }
+func (w *world) Roll(time.Time, func(schedule.BudgetKey, schedule.Day) store.Counter) []Change {
+	return nil
+}
 
 // dayCap is a budget of n recipients for source a1 on now's day.
 func dayCap(n int) func(now time.Time) []schedule.Cap {

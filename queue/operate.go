@@ -199,3 +199,13 @@ func (q *Queue) List(from store.ID, limit int, keep func(*store.Entry, store.Cla
 	}
 	return list, err
 }
+
+// Flying are the recipients in flight.
+func (q *Queue) Flying(ctx context.Context) (map[store.ID]bool, error) {
+	m := make(map[store.ID]bool)
+	return m, q.ask(ctx, func(time.Time) {
+		for id := range q.owned.flying {
+			m[id] = true
+		}
+	})
+}

@@ -35,11 +35,11 @@ import (
 
 // Queue is a running queue. Its exported methods are safe for concurrent use.
 type Queue struct {
-	o       Options
-	store   *store.Store
-	log     *slog.Logger
-	mail    mailbox
-	wg      sync.WaitGroup // connections, loads, lookups
+	o     Options
+	store *store.Store
+	log   *slog.Logger
+	mail  mailbox
+	wg    sync.WaitGroup // connections, loads, lookups
 
 	// Owned by Run's goroutine.
 	machine *schedule.Machine

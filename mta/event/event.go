@@ -35,7 +35,6 @@ const (
 	DSN           Kind = "dsn"            // a bounce mail came back later for a delivered recipient
 	Complained    Kind = "complained"     // an ARF report named the recipient
 	Unsubscribed  Kind = "unsubscribed"   // the recipient asked for no more of a stream
-	Unresolved    Kind = "unresolved"     // feedback whose token is forged, altered or unknown: counted, changes nothing
 	SuppressAdded Kind = "suppress_added" // an operator added a suppression
 	SuppressLift  Kind = "suppress_lifted"
 	Engaged       Kind = "engaged" // human engagement: click, reply, login, purchase

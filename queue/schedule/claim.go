@@ -125,7 +125,8 @@ func (m *Machine) park(c *claim, level int, look bool) {
 	b := c.budgets[level]
 	c.state, c.parked = claimParked, b.purse(c.tier())
 	c.parked.parked.push(parkRef{c})
-	if look {
+	m.lineChanged(c.parked)
+	if look || !b.admits(c.tier()) {
 		m.markPurse(c.parked)
 	} else {
 		m.set(&b.timer, b.change(m.now))
@@ -138,6 +139,7 @@ func (m *Machine) park(c *claim, level int, look bool) {
 // unpark takes a claim out of the line.
 func (m *Machine) unpark(c *claim) {
 	c.parked.parked.remove(c.slot)
+	m.lineChanged(c.parked)
 	c.state, c.parked = claimOff, nil
 }
 
@@ -145,6 +147,7 @@ func (m *Machine) unpark(c *claim) {
 func (m *Machine) reparked(c *claim) {
 	c.age, c.id = c.lane.age, c.lane.id
 	c.parked.parked.fix(c.slot)
+	m.lineChanged(c.parked)
 	m.markPurse(c.parked)
 }
 
@@ -231,7 +234,7 @@ func (m *Machine) letGo(c *claim) {
 // stillGranted asks every purse again at the moment of sending. A claim that
 // is refused goes back in line there.
 func (m *Machine) stillGranted(c *claim) bool {
-	level := m.refusedAt(c, levels)
+	level := m.refusedAt(c)
 	if level == levels {
 		return true
 	}
@@ -242,14 +245,14 @@ func (m *Machine) stillGranted(c *claim) bool {
 	return false
 }
 
-// refusedAt is the first level below a limit whose budget gives the claim no
-// token now.
-func (m *Machine) refusedAt(c *claim, below int) int {
-	for i := c.nextLevel(-1); i < below; i = c.nextLevel(i) {
+// refusedAt is the first level whose budget gives the claim no token now;
+// levels where all do.
+func (m *Machine) refusedAt(c *claim) int {
+	for i := c.nextLevel(-1); i < levels; i = c.nextLevel(i) {
 		b := c.budgets[i]
 		if !b.admits(c.tier()) || !m.permitted(b, c) {
 			return i
 		}
 	}
-	return below
+	return levels
 }

@@ -74,7 +74,7 @@ type Machine struct {
 	timers     heap[*timer]
 	dirtyLanes fifo[*lane]
 	dirtySites fifo[*site]
-	dirtyPurse [levels]fifo[*purse]
+	dirtyPurse heap[*purse] // whose first in line may have become permitted
 	freed      fifo[*waitq]
 	excess     fifo[*lane]
 	failing    fifo[*backlog]

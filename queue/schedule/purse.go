@@ -13,7 +13,7 @@ type purse struct {
 	b      *budget
 	level  int
 	fresh  bool
-	dirty  bool
+	slot   int           // in Machine.dirtyPurse
 	noted  bool          // the day is spent, and those in line know
 	groups []group       // holders by rank, best first
 	parked heap[parkRef] // in the order in which they are served
@@ -50,10 +50,27 @@ func (p *purse) group(rank int) *group {
 	return &p.groups[i]
 }
 
+// before orders the purses to be looked at by who is first in line: whatever
+// the budget, better and older claims are settled first, so that nobody holds what
+// somebody better is about to claim.
+func (p *purse) before(o *purse) bool { return p.parked[0].c.first(o.parked[0].c) }
+func (p *purse) place(slot int)       { p.slot = slot }
+
+// markPurse asks for a purse to be looked at.
 func (m *Machine) markPurse(p *purse) {
-	if !p.dirty && len(p.parked)+len(p.barred) > 0 {
-		p.dirty = true
-		m.dirtyPurse[p.level].push(p)
+	if p.slot == 0 && len(p.parked) > 0 {
+		m.dirtyPurse.push(p)
+	}
+}
+
+// lineChanged keeps the order of the purses to be looked at.
+func (m *Machine) lineChanged(p *purse) {
+	switch {
+	case p.slot == 0:
+	case len(p.parked) == 0:
+		m.dirtyPurse.remove(p.slot)
+	default:
+		m.dirtyPurse.fix(p.slot)
 	}
 }
 
@@ -111,55 +128,38 @@ func (p *purse) ahead(c *claim, exact bool) int {
 	return n
 }
 
-// grant gives tokens to those in line, lower levels first, and reports
-// whether it did anything. It runs before any connection is given away.
+// grant settles the first claim of those in line at budgets that changed, and
+// reports whether there was one. It runs before any connection is given away.
 func (m *Machine) grant() bool {
-	for level := range m.dirtyPurse {
-		if p, ok := m.dirtyPurse[level].pop(); ok {
-			p.dirty = false
-			m.grantPurse(p)
-			return true
-		}
+	if len(m.dirtyPurse) == 0 {
+		return false
 	}
-	return false
-}
-
-func (m *Machine) grantPurse(p *purse) {
-	for len(p.parked) > 0 {
-		c := p.parked[0].c
-		if p.b.known && !p.b.admits(c.tier()) {
-			m.bar(c, p.b)
-			continue
-		}
-		if !m.permitted(p.b, c) {
-			m.set(&p.b.timer, p.b.change(m.now))
-			m.noteSpent(p)
-			return
-		}
+	p := m.dirtyPurse[0]
+	c, b := p.parked[0].c, p.b
+	switch {
+	case b.known && !b.admits(c.tier()):
 		m.unpark(c)
-		m.pass(c, p)
+		m.bar(c, b)
+	case !m.permitted(b, c):
+		m.dirtyPurse.remove(p.slot)
+		m.set(&b.timer, b.change(m.now))
+		m.noteSpent(p)
+		return true
+	default:
+		m.unpark(c)
+		m.pass(c)
 	}
-	if other := p.b.other(p); len(other.parked) == 0 {
-		m.set(&p.b.timer, time.Time{}) // nobody waits
+	if len(b.main.parked)+len(b.fresh.parked) == 0 {
+		m.set(&b.timer, time.Time{}) // nobody waits
 	}
+	return true
 }
 
-func (b *budget) other(p *purse) *purse {
-	if p.fresh {
-		return &b.main
-	}
-	return &b.fresh
-}
-
-// pass lets a claim go on from a purse that has a token for it: to the next
-// level, or to hold.
-func (m *Machine) pass(c *claim, p *purse) {
-	if level := m.refusedAt(c, p.level); level < p.level {
+// pass lets a claim that one budget has a token for go on: to the line of one
+// that has not, or to hold.
+func (m *Machine) pass(c *claim) {
+	if level := m.refusedAt(c); level < levels {
 		m.park(c, level, false)
-		return
-	}
-	if next := c.nextLevel(p.level); next < levels {
-		m.park(c, next, true)
 		return
 	}
 	for i := c.nextLevel(-1); i < levels; i = c.nextLevel(i) {
@@ -170,9 +170,6 @@ func (m *Machine) pass(c *claim, p *purse) {
 
 // bar sets a claim aside whose tier the stage does not admit.
 func (m *Machine) bar(c *claim, b *budget) {
-	if c.state == claimParked {
-		m.unpark(c)
-	}
 	c.state, c.parked = claimBarred, &b.main
 	b.main.barred = append(b.main.barred, c)
 	m.noteExcess(c.lane)
@@ -230,7 +227,7 @@ func (m *Machine) left(c *claim, level int) int {
 	b := c.budgets[level]
 	left := b.main.avail(m.now)
 	if c.tier() == tierNew {
-		left += max(0, b.fresh.avail(m.now))
+		left = max(0, left) + max(0, b.fresh.avail(m.now))
 	}
 	return left
 }

@@ -139,7 +139,7 @@ func (m *Machine) whyClaim(c *claim, it *Item, ahead int) Reason {
 		}
 	}
 	if src.budgeted && !c.lane.transactional() && !m.isFree(c, it) {
-		if level := m.refusedAt(c, levels); level < levels {
+		if level := m.refusedAt(c); level < levels {
 			return m.whyBudget(c, level, ahead)
 		}
 		if b := c.unleased(); b != nil {

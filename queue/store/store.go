@@ -28,7 +28,6 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/seguemta/segue/mta/kv"
 )
@@ -48,7 +47,7 @@ const FormatVersion = 1
 // Options of a store.
 type Options struct {
 	Dir          string
-	FS           vfs.FS // nil = the disk
+	FS           kv.FS // nil = the disk
 	Cache        *kv.Cache
 	MemTableSize uint64 // bytes; 0 = 64 MiB
 	Logger       *slog.Logger

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package deliver carries the queue's transactions to mail exchangers: it finds
+// the hosts of a site, connects from the source's address, signs, sends, and says
+// what each answer means. It is the queue's Transport.
+//
+// [New]; the queue then calls [Deliverer.Dial] and the connection's Send. The
+// protocol is in mta/smtpclient, the routing in mta/mx, the signing in dkim; here
+// is only what joins them: the order in which hosts are tried, the fall-back to
+// clear text when an opportunistic handshake fails, the return path that names the
+// recipient, and the headers that a message gets when it leaves.
+//
+// A message is signed when it is first about to leave. The headers made then
+// come back in the outcome of a deferral, so that a retry sends the same bytes.
+package deliver
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/seguemta/segue/dkim"
+	"github.com/seguemta/segue/mta/mx"
+	"github.com/seguemta/segue/mta/netx"
+	"github.com/seguemta/segue/mta/resolve"
+	"github.com/seguemta/segue/mta/rfc5321"
+	"github.com/seguemta/segue/mta/smtpclient"
+	"github.com/seguemta/segue/mta/verp"
+	"github.com/seguemta/segue/queue"
+)
+
+// maxAttempts bounds the addresses tried for one connection, so that a domain
+// with many dead hosts cannot hold a connection for hours (RFC 5321 section 5.1
+// asks for at least two).
+const maxAttempts = 6
+
+// Source is an egress.
+type Source struct {
+	V4, V6   netip.Addr // zero = none of that family; both zero = the system chooses
+	Hostname string     // in EHLO
+}
+
+// Domain is a sending domain.
+type Domain struct {
+	Signer     *dkim.Signer // nil = not signed
+	ReturnPath string       // domain of the return path; "" = the submitted sender is kept
+}
+
+// Router finds where mail goes.
+type Router interface {
+	Resolve(ctx context.Context, domain string) (mx.Target, error)
+	Addresses(ctx context.Context, h mx.Host, f resolve.Families) ([]netip.AddrPort, error)
+}
+
+// Classifier says what a reply is and what it means.
+type Classifier interface {
+	Classify(provider string, r rfc5321.Reply) (class, verdict string)
+}
+
+// Options of delivery. Router, Sources and Classifier are required.
+type Options struct {
+	Router     Router
+	Sources    map[string]Source
+	Domains    map[string]Domain
+	Tokens     *verp.Ring // nil = no return paths and references
+	Classifier Classifier
+	Network    netx.Network // nil = the operating system's, which dials anything: put a Guard in front
+	TLS        smtpclient.TLSPolicy
+	Timeouts   smtpclient.Timeouts
+	Backend    string // of signing, a metric label
+	Logger     *slog.Logger
+	Registry   prometheus.Registerer
+	Now        func() time.Time
+}
+
+// Deliverer is a queue.Transport. It is safe for concurrent use.
+type Deliverer struct {
+	o       Options
+	log     *slog.Logger
+	metrics *metrics
+}
+
+// New makes a Deliverer.
+func New(o Options) (*Deliverer, error) {
+	if o.Router == nil || len(o.Sources) == 0 || o.Classifier == nil {
+		return nil, errors.New("making delivery: Router, Sources and Classifier are required")
+	}
+	if o.Network == nil {
+		o.Network = netx.System{}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Backend == "" {
+		o.Backend = "crypto/rsa"
+	}
+	return &Deliverer{o: o, log: o.Logger, metrics: newMetrics(o.Registry)}, nil
+}
+
+// Dial implements queue.Transport: the hosts in their order, each by its
+// addresses, until one greets.
+func (d *Deliverer) Dial(ctx context.Context, job *queue.Job) (queue.Connection, *queue.Result) {
+	target, err := d.o.Router.Resolve(ctx, job.Domain)
+	if err != nil {
+		return nil, d.unroutable(job, err)
+	}
+	src := d.o.Sources[job.Source]
+	var failures []error
+	for addr, err := range d.addresses(ctx, target.Hosts, families(src)) {
+		if err == nil {
+			var c *smtpclient.Conn
+			if c, err = d.connect(ctx, src, addr.host, addr.AddrPort); err == nil {
+				return &connection{d: d, c: c}, nil
+			}
+		}
+		failures = append(failures, err)
+		if len(failures) == maxAttempts || ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, d.unreached(job, mx.Hopeful(failures...))
+}
+
+// address is an address of a host.
+type address struct {
+	netip.AddrPort
+	host string
+}
+
+// addresses yields where to connect, host by host, or why a host has nothing.
+func (d *Deliverer) addresses(ctx context.Context, hosts []mx.Host, f resolve.Families) iter.Seq2[address, error] {
+	return func(yield func(address, error) bool) {
+		for _, h := range hosts {
+			list, err := d.o.Router.Addresses(ctx, h, f)
+			if err != nil && !yield(address{host: h.Name}, err) {
+				return
+			}
+			for _, a := range list {
+				if !yield(address{a, h.Name}, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (d *Deliverer) connect(ctx context.Context, src Source, host string, addr netip.AddrPort) (*smtpclient.Conn, error) {
+	o := smtpclient.Options{
+		Network: d.o.Network, Local: src.V4, Remote: addr, Host: host, Hello: src.Hostname,
+		TLS: d.o.TLS, Timeouts: d.o.Timeouts, Logger: d.log,
+	}
+	if addr.Addr().Is6() && !addr.Addr().Is4In6() {
+		o.Local = src.V6
+	}
+	c, err := smtpclient.Dial(ctx, o)
+	var e *smtpclient.Error
+	if errors.As(err, &e) && e.TLSFailed {
+		o.TLS = smtpclient.TLSNone
+		c, err = smtpclient.Dial(ctx, o)
+	}
+	return c, err
+}
+
+// families are those that a source can bind; a source without addresses leaves
+// the choice to the system.
+func families(src Source) resolve.Families {
+	none := !src.V4.IsValid() && !src.V6.IsValid()
+	var f resolve.Families
+	if src.V4.IsValid() || none {
+		f |= resolve.IPv4
+	}
+	if src.V6.IsValid() || none {
+		f |= resolve.IPv6
+	}
+	return f
+}
+
+// unreached defers a job whose site did not greet.
+func (d *Deliverer) unreached(job *queue.Job, err error) *queue.Result {
+	var routing *mx.Error
+	if errors.As(err, &routing) && routing.Permanent() {
+		return d.unroutable(job, err)
+	}
+	res := queue.DeferAll(job, err.Error())
+	var e *smtpclient.Error
+	for i := range res.Outcomes {
+		o := &res.Outcomes[i]
+		o.Class, o.Verdict = "NoAnswerFromHost", "infrastructure"
+		if errors.As(err, &e) {
+			o.Host = e.Host
+			if e.Reply.Code != 0 {
+				o.Class, o.Verdict = d.o.Classifier.Classify(job.Provider, e.Reply)
+				o.Reply = e.Reply
+			}
+		}
+	}
+	return res
+}
+
+// unroutable is the result for a domain without a usable route: bounced where it
+// never can be reached, else deferred, and the machine asks again.
+func (d *Deliverer) unroutable(job *queue.Job, err error) *queue.Result {
+	res := queue.DeferAll(job, err.Error())
+	var e *mx.Error
+	if !errors.As(err, &e) {
+		return res
+	}
+	reply := e.Reply()
+	class, verdict := d.o.Classifier.Classify(job.Provider, reply)
+	for i := range res.Outcomes {
+		res.Outcomes[i] = queue.Outcome{Kind: queue.Deferred, Reply: reply, Class: class, Verdict: verdict}
+		if e.Permanent() {
+			res.Outcomes[i].Kind = queue.Bounced
+		}
+	}
+	return res
+}

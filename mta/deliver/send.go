@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package deliver
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/seguemta/segue/dkim"
+	"github.com/seguemta/segue/mta/rfc5321"
+	"github.com/seguemta/segue/mta/smtpclient"
+	"github.com/seguemta/segue/mta/verp"
+	"github.com/seguemta/segue/queue"
+)
+
+// connection is a queue.Connection.
+type connection struct {
+	d *Deliverer
+	c *smtpclient.Conn
+}
+
+// Close implements queue.Connection.
+func (c *connection) Close() {
+	if err := c.c.Close(); err != nil {
+		c.d.log.Debug("closing a connection failed", slog.Any("error", err))
+	}
+}
+
+// Send implements queue.Connection.
+func (c *connection) Send(ctx context.Context, job *queue.Job) *queue.Result {
+	began := c.d.o.Now()
+	first := &job.Recipients[0]
+	top := first.Signature
+	if len(top) == 0 || len(job.Recipients) > 1 {
+		var err error
+		if top, err = c.d.sign(job); err != nil {
+			c.d.log.Error("signing a message failed, it waits", slog.String("domain", job.Message.Domain), slog.Any("error", err))
+			res := queue.DeferAll(job, "signing failed")
+			res.Failed, res.Usable = false, true
+			return res
+		}
+	}
+	tx := &smtpclient.Transaction{
+		From: c.d.returnPath(job), To: make([]rfc5321.Address, len(job.Recipients)),
+		Parts:    [][]byte{top, job.Body},
+		EightBit: job.Message.EightBit, UTF8: job.Message.UTF8 && !ascii(job.Body[:job.Message.HeaderSize]),
+	}
+	for i := range job.Recipients {
+		tx.To[i] = job.Recipients[i].Address
+	}
+	sent := c.c.Send(ctx, tx)
+	c.d.metrics.delivery(job.Provider, c.d.o.Now().Sub(began))
+	return c.d.result(job, &sent, c.c.Host(), top)
+}
+
+func ascii(b []byte) bool {
+	for _, c := range b {
+		if c >= 0x80 {
+			return false
+		}
+	}
+	return true
+}
+
+// returnPath is the envelope sender: signed, naming message and recipient, so
+// that a bounce tells whose it is. The null sender stays null.
+func (d *Deliverer) returnPath(job *queue.Job) rfc5321.Address {
+	domain := d.o.Domains[job.Message.Domain].ReturnPath
+	if job.Message.Sender.IsZero() || domain == "" || d.o.Tokens == nil {
+		return job.Message.Sender
+	}
+	return rfc5321.Address{Local: d.o.Tokens.Encode(verp.ReturnPath, job.MessageID, job.Recipients[0].ID.Recipient), Domain: domain}
+}
+
+// sign makes the header fields that go on top: signatures and reference.
+func (d *Deliverer) sign(job *queue.Job) ([]byte, error) {
+	var ref []byte
+	if d.o.Tokens != nil {
+		ref = []byte("X-Segue-Ref: " + d.o.Tokens.Encode(verp.Reference, job.MessageID, job.Recipients[0].ID.Recipient) + "\r\n")
+	}
+	signer := d.o.Domains[job.Message.Domain].Signer
+	if signer == nil {
+		return ref, nil
+	}
+	began := d.o.Now()
+	header := make([]byte, 0, len(ref)+int(job.Message.HeaderSize))
+	header = append(append(header, ref...), job.Body[:job.Message.HeaderSize]...)
+	var hash dkim.BodyHash
+	if copy(hash[:], job.Message.BodyHash) != len(hash) {
+		hash = dkim.HashBody(job.Body[job.Message.HeaderSize:])
+	}
+	fields, err := signer.Sign(header, hash, began)
+	d.metrics.signed(d.o.Backend, d.o.Now().Sub(began))
+	return append(fields, ref...), err
+}
+
+// result says what the answers mean for each recipient.
+func (d *Deliverer) result(job *queue.Job, sent *smtpclient.Result, host string, top []byte) *queue.Result {
+	res := &queue.Result{MailSent: sent.MailSent, Usable: sent.Reusable, Outcomes: make([]queue.Outcome, len(sent.Recipients))}
+	for i := range sent.Recipients {
+		res.Outcomes[i] = d.outcome(job, &sent.Recipients[i], sent.Err, host)
+		if res.Outcomes[i].Kind == queue.Deferred && len(job.Recipients) == 1 {
+			res.Outcomes[i].Signature = top
+		}
+	}
+	if e := sent.Err; e != nil {
+		// A kept connection that the peer had closed meanwhile says nothing
+		// about the site; a 421 or a break in a transaction does.
+		res.Failed = !e.Stale
+		res.MailSent = res.MailSent && !e.Stale
+	}
+	return res
+}
+
+func (d *Deliverer) outcome(job *queue.Job, o *smtpclient.Outcome, broke *smtpclient.Error, host string) queue.Outcome {
+	out := queue.Outcome{Reply: o.Reply, Host: host}
+	switch {
+	case o.Delivered():
+		out.Kind = queue.Delivered
+		return out
+	case !o.Answered():
+		out.Kind, out.Class, out.Verdict = queue.Deferred, "BadConnection", "infrastructure"
+		if broke != nil {
+			out.Reply = rfc5321.Reply{Text: broke.Error()}
+		}
+		return out
+	}
+	out.Class, out.Verdict = d.o.Classifier.Classify(job.Provider, o.Reply)
+	if o.Permanent() {
+		out.Kind = queue.Bounced
+		return out
+	}
+	out.Kind = queue.Deferred
+	// Greylisting remembers the source: a retry keeps it, unless the source
+	// itself was the reason.
+	out.Pin = out.Verdict != "reputation"
+	return out
+}
