@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mta
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/seguemta/segue/config"
+	"github.com/seguemta/segue/dkim"
+	"github.com/seguemta/segue/segment"
+	"github.com/seguemta/segue/segment/rule"
+	"github.com/seguemta/segue/segment/tier"
+)
+
+// Check finds what the text of a configuration alone does not tell: rules that
+// do not compile, tiers that contradict each other, keys and certificates that
+// cannot be read or are weak. The result goes with the problems of config.Load.
+func Check(c *config.Config) []config.Problem {
+	var list []config.Problem
+	_, problems := keys(c)
+	list = append(list, problems...)
+	_, problems = tiers(c)
+	list = append(list, problems...)
+	_, _, problems = rules(c)
+	list = append(list, problems...)
+	list = append(list, checkFiles(c)...)
+	return c.Sort(list)
+}
+
+// keys reads the signing keys of each domain.
+func keys(c *config.Config) (map[string][]dkim.Key, []config.Problem) {
+	out := make(map[string][]dkim.Key)
+	var list []config.Problem
+	for _, d := range c.Domains {
+		for _, k := range d.DKIM {
+			at := fmt.Sprintf("domain[%s].dkim[%s].key_file", d.Name, k.Selector)
+			text, err := os.ReadFile(string(k.KeyFile))
+			if err != nil {
+				list = append(list, unreadable(c, at, err))
+				continue
+			}
+			signer, info, err := dkim.ParseKey(text)
+			if err != nil {
+				list = append(list, c.Problem(at, err.Error(), "make one with openssl genrsa 2048"))
+				continue
+			}
+			if info.Warning != "" {
+				list = append(list, c.Warning(at, info.Warning, "make one with openssl genrsa 2048"))
+			}
+			out[d.Name] = append(out[d.Name], dkim.Key{Domain: d.Name, Selector: k.Selector, Signer: signer})
+		}
+	}
+	return out, list
+}
+
+func unreadable(c *config.Config, key string, err error) config.Problem {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return c.Problem(key, fmt.Sprintf("%s cannot be read: %v", pe.Path, pe.Err), "the file must exist and be readable by the user that segue runs as")
+	}
+	return c.Problem(key, err.Error(), "")
+}
+
+// tiers applies the [[tier]] tables to the default rules.
+func tiers(c *config.Config) (tier.Rules, []config.Problem) {
+	rules := tier.Default()
+	var list []config.Problem
+	for _, t := range c.Tiers {
+		at := "tier[" + t.Name + "]"
+		var o tier.Override
+		span := func(key string, d config.Duration) *time.Duration {
+			if !c.IsSet(at + "." + key) {
+				return nil
+			}
+			v := time.Duration(d)
+			return &v
+		}
+		count := func(key string, n int) *int {
+			if !c.IsSet(at + "." + key) {
+				return nil
+			}
+			return &n
+		}
+		o.Within, o.Beyond = span("within", t.Within), span("beyond", t.Beyond)
+		o.MinSends, o.MaxSends = count("min_sends", t.MinSends), count("max_sends", t.MaxSends)
+		next, err := rules.Override(t.Name, o)
+		if err != nil {
+			list = append(list, c.Problem(at, err.Error(), ""))
+			continue
+		}
+		rules = next
+	}
+	if err := rules.Validate(); err != nil && len(list) == 0 {
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			list = append(list, c.Warning("tier", line, ""))
+		}
+	}
+	return rules, list
+}
+
+// rules compiles the segments against the declared attributes.
+func rules(c *config.Config) (*rule.Schema, []segment.Definition, []config.Problem) {
+	var list []config.Problem
+	attributes := make([]rule.Attribute, 0, len(c.Attributes))
+	for _, a := range c.Attributes {
+		t, err := rule.ParseType(string(a.Type))
+		if err != nil {
+			list = append(list, c.Problem("attribute["+a.Name+"].type", err.Error(), ""))
+			continue
+		}
+		attributes = append(attributes, rule.Attribute{Name: a.Name, Type: t})
+	}
+	schema, err := rule.NewSchema(attributes)
+	if err != nil {
+		return nil, nil, append(list, c.Problem("attribute", err.Error(), ""))
+	}
+	definitions := make([]segment.Definition, 0, len(c.Segments))
+	for _, s := range c.Segments {
+		if _, err := schema.Compile(s.Where); err != nil {
+			at := "segment[" + s.Name + "].where"
+			for _, f := range rule.Faults(err) {
+				list = append(list, c.Problem(at, fmt.Sprintf("column %d: %s", f.Column, f.Text), f.Hint))
+			}
+		}
+		definitions = append(definitions, segment.Definition{Name: s.Name, Order: s.Order, Where: s.Where})
+	}
+	return schema, definitions, list
+}
+
+// checkFiles reads certificates and the token.
+func checkFiles(c *config.Config) []config.Problem {
+	var list []config.Problem
+	for i, l := range c.Listeners {
+		if l.TLS == "" || l.TLS == "none" || l.CertFile == "" || l.KeyFile == "" {
+			continue
+		}
+		if _, err := tls.LoadX509KeyPair(string(l.CertFile), string(l.KeyFile)); err != nil {
+			at := fmt.Sprintf("listener[%d].cert_file", i)
+			if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+				list = append(list, unreadable(c, at, err))
+			} else {
+				list = append(list, c.Problem(at, err.Error(), "cert_file and key_file must be a PEM certificate chain and its key"))
+			}
+		}
+	}
+	if c.HTTP.TokenFile != "" {
+		if text, err := os.ReadFile(string(c.HTTP.TokenFile)); err != nil {
+			list = append(list, unreadable(c, "http.token_file", err))
+		} else if len(strings.TrimSpace(string(text))) < 16 {
+			list = append(list, c.Problem("http.token_file", "the token is shorter than 16 characters", "make one with openssl rand -hex 32"))
+		}
+	}
+	return list
+}

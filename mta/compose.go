@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mta
+
+import (
+	"bytes"
+	"crypto/rand"
+	"fmt"
+	"mime/quotedprintable"
+	"strings"
+
+	"github.com/seguemta/segue/mta/api"
+)
+
+// writeText writes the content of a message built from parts: text, HTML or both
+// as alternatives (RFC 2046 section 5.1.4), quoted-printable so that no line is
+// too long and no octet above 127.
+func writeText(b *bytes.Buffer, in *api.Message) {
+	if in.Text == "" || in.HTML == "" {
+		kind, text := "plain", in.Text
+		if in.HTML != "" {
+			kind, text = "html", in.HTML
+		}
+		writePart(b, kind, text)
+		return
+	}
+	boundary := strings.ToLower(rand.Text())
+	fmt.Fprintf(b, "Content-Type: multipart/alternative; boundary=%s\r\n\r\n", boundary)
+	for _, p := range [][2]string{{"plain", in.Text}, {"html", in.HTML}} {
+		fmt.Fprintf(b, "--%s\r\n", boundary)
+		writePart(b, p[0], p[1])
+		b.WriteString("\r\n")
+	}
+	fmt.Fprintf(b, "--%s--\r\n", boundary)
+}
+
+func writePart(b *bytes.Buffer, kind, text string) {
+	fmt.Fprintf(b, "Content-Type: text/%s; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n", kind)
+	w := quotedprintable.NewWriter(b)
+	// A bytes.Buffer does not fail.
+	_, _ = w.Write([]byte(text))
+	_ = w.Close()
+	b.WriteString("\r\n")
+}
+
+// crlf gives every line of a text the end that SMTP asks for.
+func crlf(s string) []byte {
+	s = strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(s)
+	return []byte(strings.ReplaceAll(s, "\n", "\r\n"))
+}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mta
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/seguemta/segue/mta/admit"
+	"github.com/seguemta/segue/mta/event"
+	"github.com/seguemta/segue/mta/rfc5321"
+	"github.com/seguemta/segue/queue"
+	"github.com/seguemta/segue/queue/store"
+	"github.com/seguemta/segue/segment"
+)
+
+// maxLag is how far contact state may be behind its events before marketing
+// mail waits: mail must not go out on a state that a complaint has changed.
+const maxLag = 30 * time.Second
+
+// contacts plugs the contacts database into admission and queue, which do not
+// know it, and carries events one way and changes the other.
+type contacts struct {
+	db     *segment.DB
+	mail   *store.Store
+	log    *slog.Logger
+	now    func() time.Time
+	stream func(name string) admit.Stream
+}
+
+// Look implements admit.Contacts.
+func (c *contacts) Look(address rfc5321.Address, stream, domain string, now time.Time) (admit.Contact, error) {
+	v, err := c.db.Look(address, stream, domain, now)
+	if err != nil {
+		return admit.Contact{}, err
+	}
+	out := admit.Contact{ID: v.ID, Tier: v.Tier, Suppressed: reason(v.Suppressed)}
+	for _, m := range v.Segments {
+		out.Segments = append(out.Segments, admit.Segment{Name: m.Name, Version: m.Version})
+	}
+	return out, nil
+}
+
+func reason(s *segment.Suppression) string {
+	if s == nil {
+		return ""
+	}
+	return s.Reason + " (" + s.Scope + ")"
+}
+
+// Check implements queue.Contacts.
+func (c *contacts) Check(e *store.Entry, class store.Class, signing string) (tier, suppressed string, err error) {
+	now := c.now()
+	if c.lag(now) > maxLag {
+		return "", "", queue.ErrLagging
+	}
+	tier, s, err := c.db.Check(e.Contact, e.Address, class.Stream, signing, now)
+	if err != nil {
+		return "", "", fmt.Errorf("reading a contact: %w", err)
+	}
+	if c.stream(class.Stream).Transactional {
+		tier = "" // transactional mail does not obey tiers
+	}
+	return tier, reason(s), nil
+}
+
+func (c *contacts) lag(now time.Time) time.Duration {
+	durable, _ := c.mail.Durable()
+	return c.db.Lag(event.Cursor{Epoch: c.mail.Epoch(), Sequence: durable}, now)
+}
+
+// eventPage is how many events one batch of the contacts store takes.
+const eventPage = 2000
+
+// follow applies the queue's events to the contacts until ctx ends.
+func (c *contacts) follow(ctx context.Context) {
+	for ctx.Err() == nil {
+		_, changed := c.mail.Durable()
+		n, err := c.apply(ctx)
+		switch {
+		case err != nil && ctx.Err() == nil:
+			c.log.Error("applying events to contacts failed, marketing mail waits until it succeeds", slog.Any("error", err))
+			pause(ctx, time.Second)
+		case n == 0:
+			select {
+			case <-ctx.Done():
+			case <-changed:
+			}
+		}
+	}
+}
+
+// apply takes the next page of events.
+func (c *contacts) apply(ctx context.Context) (int, error) {
+	cursor := c.db.Cursor()
+	if cursor.Epoch != c.mail.Epoch() {
+		cursor.Sequence = 0
+	}
+	list, err := c.mail.Events(cursor.Sequence, eventPage)
+	if err != nil || len(list) == 0 {
+		return 0, err
+	}
+	return len(list), c.db.Apply(ctx, c.mail.Epoch(), list)
+}
+
+// consumed is the event up to which the contacts have followed.
+func (c *contacts) consumed() uint64 {
+	cursor := c.db.Cursor()
+	if cursor.Epoch != c.mail.Epoch() {
+		return 0
+	}
+	return cursor.Sequence
+}
+
+// relaneCursor is the name of the cursor, in the queue's store, of the consumer
+// that brings changes of contacts to queued mail.
+const relaneCursor = "relane"
+
+// relane brings changes of contacts to mail already queued until ctx ends.
+func (c *contacts) relane(ctx context.Context, q *queue.Queue) {
+	for ctx.Err() == nil {
+		n, err := c.relanePage(ctx, q)
+		switch {
+		case err != nil && ctx.Err() == nil:
+			c.log.Error("bringing changed contacts to queued mail failed, trying again", slog.Any("error", err))
+			pause(ctx, time.Second)
+		case n == 0:
+			select {
+			case <-ctx.Done():
+			case <-c.db.Flips():
+			}
+		}
+	}
+}
+
+func (c *contacts) relanePage(ctx context.Context, q *queue.Queue) (int, error) {
+	cursor, err := c.mail.Cursor(relaneCursor)
+	if err != nil {
+		return 0, err
+	}
+	if cursor.Epoch != c.db.Epoch() {
+		cursor = event.Cursor{Epoch: c.db.Epoch()}
+	}
+	flips, err := c.db.ReadFlips(cursor.Sequence, 500)
+	if err != nil || len(flips) == 0 {
+		return 0, err
+	}
+	for _, f := range flips {
+		address, err := rfc5321.ParseAddress(f.Address)
+		if err != nil {
+			c.log.Error("a changed contact has no address that can be read", slog.Uint64("contact", f.Contact))
+			continue
+		}
+		if err := q.Recheck(ctx, address); err != nil {
+			return 0, err
+		}
+	}
+	cursor.Sequence = flips[len(flips)-1].Sequence
+	err = c.mail.Commit(ctx, func(tx *store.Tx) error {
+		tx.PutCursor(relaneCursor, cursor)
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("keeping the place in the changes of contacts: %w", err)
+	}
+	return len(flips), c.db.TruncateFlips(cursor.Sequence)
+}
+
+// pause waits for d or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}

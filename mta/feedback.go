@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mta
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/seguemta/segue/config"
+	"github.com/seguemta/segue/mta/arf"
+	"github.com/seguemta/segue/mta/dsn"
+	"github.com/seguemta/segue/mta/event"
+	"github.com/seguemta/segue/mta/inbound"
+	"github.com/seguemta/segue/mta/rfc5321"
+	"github.com/seguemta/segue/mta/rfc5322"
+	"github.com/seguemta/segue/mta/smtpserver"
+	"github.com/seguemta/segue/mta/verp"
+	"github.com/seguemta/segue/queue/store"
+	"github.com/seguemta/segue/reputation/bounce"
+)
+
+// feedback turns bounce mail and complaint reports into events. Only what
+// carries a token of ours blames anybody; everything else is counted and
+// changes nothing.
+type feedback struct {
+	mail       *store.Store
+	tokens     *verp.Ring
+	table      *bounce.Table
+	log        *slog.Logger
+	unresolved prometheus.Counter
+}
+
+// errUnresolved says that a report names no recipient of ours.
+var errUnresolved = errors.New("feedback names no recipient of ours")
+
+func (e *Engine) newFeedbackListener(l *config.Listener, tlsConfig *tls.Config, bytes *smtpserver.Budget, log *slog.Logger) (listener, error) {
+	f := &feedback{
+		mail: e.mail, tokens: e.plan.secrets.tokens, table: e.plan.bounces, log: log, unresolved: e.observer.unresolved,
+	}
+	domains := make([]string, 0, len(e.c.Domains))
+	for _, d := range e.c.Domains {
+		domains = append(domains, d.ReturnPath)
+	}
+	return inbound.New(inbound.Options{
+		Hostname: e.c.Hostname, TLS: smtpserver.TLSMode(l.TLS), TLSConfig: tlsConfig, Domains: domains,
+		Resolve: func(local string) bool {
+			_, _, err := f.tokens.Decode(verp.ReturnPath, local)
+			return err == nil
+		},
+		Receive: f.receive, Unresolved: func(string) { f.unresolved.Inc() },
+		MaxConnections: l.MaxConnections, Bytes: bytes, Logger: log, Registerer: e.o.Registry, Now: e.o.Now,
+	})
+}
+
+// receive takes one message; nil means that its facts are durable, or that it
+// states none.
+func (f *feedback) receive(ctx context.Context, in *inbound.Feedback) error {
+	events, err := f.read(in)
+	if errors.Is(err, errUnresolved) {
+		f.unresolved.Inc()
+		f.log.Info("feedback without a token of ours changed nothing", slog.String("kind", string(in.Kind)))
+		return nil
+	}
+	if err != nil || len(events) == 0 {
+		return err
+	}
+	return f.mail.Commit(ctx, func(tx *store.Tx) error {
+		for i := range events {
+			tx.Event(&events[i])
+		}
+		return nil
+	})
+}
+
+// read finds out what a message states about whom.
+func (f *feedback) read(in *inbound.Feedback) ([]event.Event, error) {
+	if report, err := arf.Parse(in.Data); err == nil {
+		return f.complaint(in, &report)
+	}
+	if in.Kind != inbound.Bounce {
+		return nil, errUnresolved
+	}
+	id, err := f.decode(verp.ReturnPath, in.Recipient.Local)
+	if err != nil {
+		return nil, err
+	}
+	report, err := dsn.Parse(in.Data)
+	if err != nil {
+		f.log.Info("mail to a return path is no delivery status notification, ignored")
+		return nil, nil
+	}
+	return f.bounced(id, &report)
+}
+
+// bounced makes an event of each failed recipient of a notification.
+func (f *feedback) bounced(id store.ID, report *dsn.Report) ([]event.Event, error) {
+	sent, err := f.sent(id)
+	if err != nil {
+		return nil, err
+	}
+	var list []event.Event
+	for _, r := range report.Recipients {
+		if r.Action != dsn.Failed && r.Action != "" {
+			continue
+		}
+		reply := r.Reply()
+		e := about(id, sent, event.DSN)
+		e.Code, e.Enhanced, e.Reply = reply.Code, reply.Enhanced.String(), reply.Text
+		res := f.table.Classify(sent.Provider, reply)
+		e.Class, e.Verdict = string(res.Class), string(res.Verdict)
+		if !same(sent.Address, r.Final) && !same(sent.Address, r.Original) && res.Verdict == bounce.Suppress {
+			// Somebody behind an alias or a list is gone, not our recipient.
+			e.Verdict, e.Reason = string(bounce.Count), "the notification is about another address"
+		}
+		list = append(list, e)
+	}
+	return list, nil
+}
+
+// complaint makes an event of a report, by the signed reference in the message
+// that it returns or by our return path.
+func (f *feedback) complaint(in *inbound.Feedback, report *arf.Report) ([]event.Event, error) {
+	id, err := f.subject(in, report)
+	if err != nil {
+		return nil, err
+	}
+	sent, err := f.sent(id)
+	if err != nil {
+		return nil, err
+	}
+	kind := event.Complained
+	switch {
+	case report.Type == arf.OptOut:
+		kind = event.Unsubscribed
+	case !report.Type.Complaint():
+		f.log.Info("feedback report of a type that says nothing about the recipient, ignored", slog.String("type", string(report.Type)))
+		return nil, nil
+	}
+	e := about(id, sent, kind)
+	e.Reason = string(report.Type)
+	return []event.Event{e}, nil
+}
+
+// subject is the recipient that a report is about.
+func (f *feedback) subject(in *inbound.Feedback, report *arf.Report) (store.ID, error) {
+	if in.Kind == inbound.Bounce {
+		return f.decode(verp.ReturnPath, in.Recipient.Local)
+	}
+	for _, ref := range references(report.Returned) {
+		if id, err := f.decode(verp.Reference, ref); err == nil {
+			return id, nil
+		}
+	}
+	for _, path := range append([]string{report.MailFrom}, report.Returned.Values("Return-Path")...) {
+		local, _, _ := strings.Cut(strings.Trim(path, "<> "), "@")
+		if id, err := f.decode(verp.ReturnPath, local); err == nil {
+			return id, nil
+		}
+	}
+	return store.ID{}, errUnresolved
+}
+
+func references(h rfc5322.Header) []string { return h.Values("X-Segue-Ref") }
+
+func (f *feedback) decode(kind verp.Kind, token string) (store.ID, error) {
+	mid, n, err := f.tokens.Decode(kind, strings.TrimSpace(token))
+	if err != nil {
+		return store.ID{}, fmt.Errorf("%w: %w", errUnresolved, err)
+	}
+	return store.ID{Message: mid, Recipient: n}, nil
+}
+
+func (f *feedback) sent(id store.ID) (store.Sent, error) {
+	sent, err := f.mail.SentRecord(id)
+	if errors.Is(err, store.ErrNotFound) {
+		return store.Sent{}, fmt.Errorf("%w: %s is not in the sent index", errUnresolved, id)
+	}
+	return sent, err
+}
+
+func same(address, reported string) bool {
+	a, err := rfc5321.ParseAddress(reported)
+	return err == nil && a.Key() == strings.ToLower(address)
+}
+
+// about is an event about a recipient that was delivered.
+func about(id store.ID, s store.Sent, kind event.Kind) event.Event {
+	_, domain, _ := strings.Cut(s.Address, "@")
+	return event.Event{
+		Kind: kind, Message: id.Message, Recipient: id.Recipient, Address: s.Address, Contact: s.Contact, Stream: s.Stream,
+		Segment: s.Segment, SegmentVersion: s.SegmentVersion, Tier: s.Tier, Pool: s.Pool, Campaign: s.Campaign,
+		Source: s.Source, Provider: s.Provider, Domain: domain,
+	}
+}

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mta
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/seguemta/segue/config"
+	"github.com/seguemta/segue/dkim"
+	"github.com/seguemta/segue/mta/admit"
+	"github.com/seguemta/segue/mta/deliver"
+	"github.com/seguemta/segue/queue/schedule"
+	"github.com/seguemta/segue/queue/store"
+	"github.com/seguemta/segue/reputation/bounce"
+	"github.com/seguemta/segue/segment"
+	"github.com/seguemta/segue/segment/rule"
+	"github.com/seguemta/segue/segment/tier"
+)
+
+// transactional is the stream that never waits for tiers and budgets.
+const transactional = "transactional"
+
+// layout is the configuration as the packages take it.
+type layout struct {
+	schema    *rule.Schema
+	segments  []segment.Definition
+	tierRules tier.Rules
+	secrets   *secrets
+	bounces   *bounce.Table
+
+	streams      map[string]admit.Stream
+	weights      map[string]int // of streams
+	assignments  admit.Segments
+	segWeights   map[string]int
+	tierPools    map[string]string
+	tierWeights  map[string]int
+	domains      map[string]deliver.Domain
+	signs        map[string]bool // our sending domains
+	sources      map[string]deliver.Source
+	defineSource []schedule.DefineSource
+	definePool   []schedule.DefinePool
+	defineProv   []schedule.DefineProvider
+}
+
+// newLayout converts a configuration that Check found no errors in.
+func newLayout(c *config.Config) (*layout, error) {
+	l := &layout{}
+	keyRing, p1 := keys(c)
+	var p2, p3 []config.Problem
+	l.tierRules, p2 = tiers(c)
+	l.schema, l.segments, p3 = rules(c)
+	var errs []error
+	for _, p := range append(append(p1, p2...), p3...) {
+		if !p.Warning {
+			errs = append(errs, errors.New(p.String()))
+		}
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	l.mail(c)
+	l.egress(c)
+	return l, l.sign(c, keyRing)
+}
+
+// mail converts streams, tiers and segments.
+func (l *layout) mail(c *config.Config) {
+	l.streams, l.weights = make(map[string]admit.Stream), make(map[string]int)
+	for _, s := range c.Streams {
+		l.streams[s.Name] = admit.Stream{Pool: s.Pool, MaxAge: time.Duration(s.MaxAge), Transactional: s.Name == transactional}
+		l.weights[s.Name] = s.Weight
+	}
+	l.tierPools, l.tierWeights = make(map[string]string), make(map[string]int)
+	for _, t := range c.Tiers {
+		l.tierPools[t.Name] = t.Pool
+		l.tierWeights[t.Name] = t.Weight
+	}
+	l.assignments, l.segWeights = make(admit.Segments), make(map[string]int)
+	for _, s := range c.Segments {
+		a := admit.Assignment{Pool: s.Pool, Tiers: make(map[string]admit.Target)}
+		for _, t := range s.Assign {
+			a.Tiers[t.Tier] = admit.Target{Pool: t.Pool, Plan: t.Plan}
+		}
+		l.assignments[s.Name] = a
+		l.segWeights[s.Name] = s.Weight
+	}
+}
+
+// egress converts sources, pools and providers.
+func (l *layout) egress(c *config.Config) {
+	l.sources = make(map[string]deliver.Source)
+	for _, s := range c.Sources {
+		src := deliver.Source{Hostname: s.Hostname}
+		if src.Hostname == "" {
+			src.Hostname = c.Hostname
+		}
+		for _, a := range s.Addresses {
+			if a.Is4() {
+				src.V4 = a.Addr
+			} else {
+				src.V6 = a.Addr
+			}
+		}
+		l.sources[s.Name] = src
+		l.defineSource = append(l.defineSource, schedule.DefineSource{Name: s.Name, Budgeted: s.Plan != ""})
+	}
+	for _, p := range c.Pools {
+		d := schedule.DefinePool{Name: p.Name, Excess: schedule.Excess(p.Excess), Overflow: p.Overflow}
+		for _, m := range p.Members {
+			d.Members = append(d.Members, schedule.Member{Source: m.Source, Weight: m.Weight})
+		}
+		l.definePool = append(l.definePool, d)
+	}
+	l.defineProv = append(l.defineProv, schedule.DefineProvider{Connections: c.Delivery.Connections, PerConnection: c.Delivery.PerConnection})
+	for _, p := range c.Providers {
+		l.defineProv = append(l.defineProv, schedule.DefineProvider{
+			Name: p.Name, Connections: p.Connections, TotalConnections: p.TotalConnections,
+			PerConnection: p.PerConnection, Rate: p.Rate.PerSecond(),
+		})
+	}
+}
+
+func (l *layout) sign(c *config.Config, ring map[string][]dkim.Key) error {
+	l.domains, l.signs = make(map[string]deliver.Domain), make(map[string]bool)
+	for _, d := range c.Domains {
+		out := deliver.Domain{ReturnPath: d.ReturnPath}
+		if len(ring[d.Name]) > 0 {
+			signer, err := dkim.NewSigner(dkim.Options{Keys: ring[d.Name]})
+			if err != nil {
+				return fmt.Errorf("making the signer of domain %s: %w", d.Name, err)
+			}
+			out.Signer = signer
+		}
+		l.domains[d.Name] = out
+		l.signs[d.Name] = true
+	}
+	return nil
+}
+
+func (l *layout) stream(name string) admit.Stream { return l.streams[name] }
+
+// lane gives a stored class what configuration says of it.
+func (l *layout) lane(c store.Class) schedule.Class {
+	s := l.streams[c.Stream]
+	t, _ := tier.Parse(c.Tier)
+	w := l.weights[c.Stream]
+	for _, next := range []int{l.segWeights[c.Segment], l.tierWeights[c.Tier], 1} {
+		if w == 0 {
+			w = next
+		}
+	}
+	return schedule.Class{
+		Stream: c.Stream, Segment: c.Segment, Tier: c.Tier, Pool: c.Pool, Plan: c.Plan,
+		Rank: t.Rank(), Weight: w, Transactional: s.Transactional,
+	}
+}

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mta
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+
+	"github.com/seguemta/segue/config"
+	"github.com/seguemta/segue/mta/kv"
+	"github.com/seguemta/segue/mta/rfc5321"
+	"github.com/seguemta/segue/mta/smtpserver"
+	"github.com/seguemta/segue/mta/submit"
+)
+
+// receiveBytes caps the messages being received at one time, over all listeners.
+const receiveBytes = 256 << 20
+
+// listener is an SMTP server of ours.
+type listener interface {
+	Serve(ctx context.Context, ln net.Listener) error
+	Shutdown(ctx context.Context) error
+}
+
+// makeListeners binds every [[listener]].
+func (e *Engine) makeListeners() error {
+	creds := make([]submit.Credential, len(e.c.Credentials))
+	for i, c := range e.c.Credentials {
+		creds[i] = submit.Credential{Name: c.Name, PasswordHash: c.PasswordHash, Streams: c.Streams, Domains: c.Domains, PerHour: int(c.PerHour)}
+	}
+	accounts, err := submit.NewAccounts(submit.AccountsOptions{Credentials: creds, Now: e.o.Now})
+	if err != nil {
+		return fmt.Errorf("reading the credentials: %w", err)
+	}
+	bytes := smtpserver.NewBudget(receiveBytes)
+	for i := range e.c.Listeners {
+		l := &e.c.Listeners[i]
+		srv, err := e.newListener(l, accounts, bytes)
+		if err != nil {
+			return fmt.Errorf("making listener %s: %w", l.Address, err)
+		}
+		ln, err := e.o.Network.Listen(context.Background(), l.Address.String())
+		if err != nil {
+			return fmt.Errorf("binding listener %s: %w", l.Address, err)
+		}
+		e.onStop("listener "+l.Address.String(), func() error { return closed(ln.Close()) })
+		e.servers = append(e.servers, &server{
+			name: string(l.Purpose) + " listener " + l.Address.String(), purpose: string(l.Purpose), ln: ln,
+			serve: func(ctx, hard context.Context) error { return serveSMTP(ctx, hard, srv, ln) },
+		})
+	}
+	return nil
+}
+
+func (e *Engine) newListener(l *config.Listener, accounts *submit.Accounts, bytes *smtpserver.Budget) (listener, error) {
+	tlsConfig, err := loadTLS(l)
+	if err != nil {
+		return nil, err
+	}
+	log := e.log.With(slog.String("component", string(l.Purpose)))
+	if l.Purpose == config.Feedback {
+		return e.newFeedbackListener(l, tlsConfig, bytes, log)
+	}
+	return submit.New(submit.Options{
+		Hostname: e.c.Hostname, TLS: smtpserver.TLSMode(l.TLS), TLSConfig: tlsConfig,
+		Trust: config.Prefixes(l.Trust), TrustAs: l.TrustAs,
+		TrustDefault: submit.Credential{Name: "trusted", Streams: []string{"marketing"}},
+		MaxSize:      l.MaxSize.Bytes(), MaxRecipients: l.MaxRecipients, MaxConnections: l.MaxConnections, MaxConnectionsPerAddress: l.MaxConnections,
+		Bytes: bytes, Accounts: accounts, OwnDomain: func(d string) bool { return e.plan.signs[d] },
+		Admit: e.accept, Logger: log, Registerer: e.o.Registry, Now: e.o.Now,
+	})
+}
+
+func loadTLS(l *config.Listener) (*tls.Config, error) {
+	if l.TLS == config.TLSNone || l.TLS == "" {
+		return nil, nil
+	}
+	cert, err := tls.LoadX509KeyPair(string(l.CertFile), string(l.KeyFile))
+	if err != nil {
+		return nil, fmt.Errorf("reading the certificate: %w", err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}, nil
+}
+
+// serveSMTP serves until ctx ends, then gives open transactions until hard ends.
+func serveSMTP(ctx, hard context.Context, srv listener, ln net.Listener) error {
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(hard, ln) }()
+	select {
+	case err := <-done:
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	case <-ctx.Done():
+	}
+	err := srv.Shutdown(hard)
+	<-done
+	var cut *smtpserver.CutError
+	if errors.As(err, &cut) || errors.Is(err, context.Canceled) {
+		return nil // the clients were never told 250: they try again
+	}
+	return err
+}
+
+func closed(err error) error {
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// room refuses new mail while the disk is nearly full or the store has failed: a
+// message that cannot be kept must not be taken.
+func (e *Engine) room() error {
+	if err := e.mail.Err(); err != nil {
+		return err
+	}
+	if e.full.Load() {
+		return &rfc5321.Refusal{Reply: rfc5321.Reply{Code: 452, Enhanced: rfc5321.EnhancedCode{4, 3, 1}, Text: "insufficient system storage"}}
+	}
+	return nil
+}
+
+// watchSpace keeps an eye on the disk until ctx ends.
+func (e *Engine) watchSpace(ctx context.Context) {
+	for ctx.Err() == nil {
+		free, _, err := kv.Space(string(e.c.DataDir))
+		full := err == nil && free < uint64(e.c.Queue.MinFree.Bytes()) //nolint:gosec // a size is not negative
+		if err != nil {
+			e.log.Error("reading the free space failed", slog.Any("error", err))
+		}
+		if e.full.Swap(full) != full {
+			e.log.Warn("free space crossed the limit below which no mail is taken", slog.Bool("refusing", full), slog.Uint64("free_bytes", free))
+		}
+		pause(ctx, spaceEvery)
+	}
+}
+
+func readToken(path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("reading the token: %w", err)
+	}
+	return strings.TrimSpace(string(text)), nil
+}

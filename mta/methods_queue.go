@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mta
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"net/mail"
+	"strings"
+
+	"github.com/seguemta/segue/mta/admit"
+	"github.com/seguemta/segue/mta/api"
+	"github.com/seguemta/segue/mta/rfc5321"
+	"github.com/seguemta/segue/queue"
+	"github.com/seguemta/segue/queue/store"
+)
+
+// actPage is how many recipients an order takes at a time.
+const actPage = 1000
+
+// QueueAct implements api.Methods.
+func (m methods) QueueAct(ctx context.Context, act api.QueueAct) (api.QueueActed, error) {
+	do, err := m.order(&act)
+	if err != nil {
+		return api.QueueActed{}, err
+	}
+	if act.ID != "" {
+		id, err := store.ParseID(act.ID)
+		if err != nil {
+			return api.QueueActed{}, badRequest("bad id", err)
+		}
+		if err := do(ctx, id); err != nil {
+			if errors.Is(err, queue.ErrNotFound) {
+				return api.QueueActed{}, notFound(act.ID + " is not in the queue")
+			}
+			return api.QueueActed{}, err
+		}
+		return api.QueueActed{Recipients: 1}, nil
+	}
+	if act.Query == (api.QueueQuery{}) && !act.All {
+		return api.QueueActed{}, api.Problem(http.StatusBadRequest, "an order needs an id or a filter", "to reach the whole queue, say all")
+	}
+	return m.actAll(ctx, act.Query, do)
+}
+
+// actAll carries an order out on everything that a query selects.
+func (m methods) actAll(ctx context.Context, q api.QueueQuery, do func(context.Context, store.ID) error) (api.QueueActed, error) {
+	var out api.QueueActed
+	q.Limit, q.After = actPage, ""
+	for {
+		list, _, err := m.find(ctx, q)
+		if err != nil {
+			return out, err
+		}
+		for _, e := range list {
+			err := do(ctx, e.ID)
+			if err != nil && !errors.Is(err, queue.ErrNotFound) {
+				return out, fmt.Errorf("%s: %w (%d recipients were reached before)", e.ID, err, out.Recipients)
+			}
+			if err == nil {
+				out.Recipients++
+			}
+			q.After = e.ID.String()
+		}
+		if len(list) < actPage {
+			return out, nil
+		}
+	}
+}
+
+// order is what an action does to one recipient.
+func (m methods) order(act *api.QueueAct) (func(context.Context, store.ID) error, error) {
+	switch act.Action {
+	case "hold":
+		name := act.Name
+		if name == "" {
+			name = "operator"
+		}
+		return func(ctx context.Context, id store.ID) error { return m.queue.Hold(ctx, id, name) }, nil
+	case "release", "retry":
+		return m.queue.Release, nil
+	case "drop":
+		reason := act.Reason
+		if reason == "" {
+			reason = "dropped by an operator"
+		}
+		return func(ctx context.Context, id store.ID) error { return m.queue.Drop(ctx, id, reason) }, nil
+	case "move":
+		for _, p := range m.c.Pools {
+			if p.Name == act.Pool {
+				return func(ctx context.Context, id store.ID) error { return m.queue.Move(ctx, id, act.Pool) }, nil
+			}
+		}
+		return nil, api.Problem(http.StatusBadRequest, "no pool has the name "+act.Pool, "segue pool ls shows them")
+	default:
+		return nil, api.Problem(http.StatusBadRequest, "unknown action "+act.Action, "hold, release, retry, drop and move are known")
+	}
+}
+
+// Submit implements api.Methods: whoever holds the operator's token may send as
+// every domain of ours, in every stream.
+func (m methods) Submit(ctx context.Context, in api.Message) (api.Submitted, error) {
+	if err := m.room(); err != nil {
+		return api.Submitted{}, refused(err)
+	}
+	env := &admit.Envelope{Credential: "api", Protocol: "HTTP", Streams: []string{"marketing"}}
+	for name := range m.plan.streams {
+		if name != "marketing" {
+			env.Streams = append(env.Streams, name)
+		}
+	}
+	from, err := mail.ParseAddress(in.From)
+	if err != nil {
+		return api.Submitted{}, badRequest("from cannot be read", err)
+	}
+	if env.From, err = rfc5321.ParseAddress(from.Address); err != nil {
+		return api.Submitted{}, badRequest("from cannot be read", err)
+	}
+	if len(in.To) == 0 || len(in.To) > 1000 {
+		return api.Submitted{}, api.Problem(http.StatusBadRequest, "to needs 1 to 1000 addresses", "")
+	}
+	for _, to := range in.To {
+		a, err := rfc5321.ParseAddress(strings.TrimSpace(to))
+		if err != nil {
+			return api.Submitted{}, badRequest(fmt.Sprintf("recipient %q cannot be read", to), err)
+		}
+		env.To = append(env.To, a)
+	}
+	if env.Data, err = compose(&in, from); err != nil {
+		return api.Submitted{}, badRequest("the message cannot be built", err)
+	}
+	mid, err := m.Engine.admit.Admit(ctx, env)
+	if err != nil {
+		return api.Submitted{}, refused(err)
+	}
+	return api.Submitted{ID: store.FormatMessage(mid)}, nil
+}
+
+// refused is an admission's refusal as a problem.
+func refused(err error) error {
+	var r *rfc5321.Refusal
+	if !errors.As(err, &r) {
+		return err
+	}
+	status := http.StatusUnprocessableEntity
+	if r.Reply.Temporary() {
+		status = http.StatusServiceUnavailable
+	}
+	return api.Problem(status, "the message was refused", r.Reply.String())
+}
+
+// compose is the message as text: as given, or built from its parts.
+func compose(in *api.Message, from *mail.Address) ([]byte, error) {
+	var b bytes.Buffer
+	for name, v := range map[string]string{"X-Segue-Stream": in.Stream, "X-Segue-Segment": in.Segment, "X-Segue-Campaign": in.Campaign} {
+		if strings.ContainsAny(v, "\r\n") {
+			return nil, fmt.Errorf("%s holds a line end", name)
+		}
+		if v != "" {
+			fmt.Fprintf(&b, "%s: %s\r\n", name, v)
+		}
+	}
+	if in.Raw != "" {
+		b.Write(crlf(in.Raw))
+		return b.Bytes(), nil
+	}
+	if strings.ContainsAny(in.Subject, "\r\n") {
+		return nil, errors.New("subject holds a line end")
+	}
+	fmt.Fprintf(&b, "From: %s\r\nTo: %s\r\nSubject: %s\r\nMIME-Version: 1.0\r\n", from, visible(in.To), mime.QEncoding.Encode("utf-8", in.Subject))
+	writeText(&b, in)
+	return b.Bytes(), nil
+}
+
+// visible is the To field: one recipient by name, several not to each other.
+func visible(to []string) string {
+	if len(to) == 1 {
+		return "<" + strings.TrimSpace(to[0]) + ">"
+	}
+	return "undisclosed-recipients:;"
+}

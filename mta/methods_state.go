@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mta
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/seguemta/segue/mta/api"
+	"github.com/seguemta/segue/mta/event"
+	"github.com/seguemta/segue/mta/rfc5321"
+	"github.com/seguemta/segue/queue/store"
+	"github.com/seguemta/segue/reputation/warmup"
+	"github.com/seguemta/segue/segment"
+)
+
+// Segments implements api.Methods.
+func (m methods) Segments(ctx context.Context) ([]api.Segment, error) {
+	counts, err := m.people.Counts(ctx, m.o.Now())
+	if err != nil {
+		return nil, err
+	}
+	list := []api.Segment{}
+	for _, s := range m.people.Segments() {
+		list = append(list, segmentOf(&s, &counts))
+	}
+	return list, nil
+}
+
+func segmentOf(s *segment.Info, counts *segment.Counts) api.Segment {
+	return api.Segment{Name: s.Name, Order: s.Order, Version: s.Version, Rule: s.Where, Error: s.Error, Members: int64(counts.Segments[s.Name])}
+}
+
+// Segment implements api.Methods.
+func (m methods) Segment(ctx context.Context, name string) (api.SegmentDetail, error) {
+	list, err := m.Segments(ctx)
+	if err != nil {
+		return api.SegmentDetail{}, err
+	}
+	for _, s := range list {
+		if s.Name != name {
+			continue
+		}
+		d := api.SegmentDetail{Segment: s, Assign: []api.SegmentTier{}, Tiers: map[string]int64{}}
+		for _, c := range m.c.Segments {
+			if c.Name == name {
+				d.Pool = c.Pool
+				for _, a := range c.Assign {
+					d.Assign = append(d.Assign, api.SegmentTier{Tier: a.Tier, Pool: a.Pool, Plan: a.Plan})
+				}
+			}
+		}
+		return d, m.memberTiers(ctx, &d)
+	}
+	return api.SegmentDetail{}, notFound("no segment has the name " + name)
+}
+
+// memberTiers counts a segment's members by tier.
+func (m methods) memberTiers(ctx context.Context, d *api.SegmentDetail) error {
+	const page = 10_000
+	var after uint64
+	for {
+		members, err := m.people.Members(ctx, d.Name, after, page)
+		if err != nil {
+			return err
+		}
+		for _, c := range members {
+			d.Tiers[c.Tier]++
+			after = c.ID
+		}
+		if len(members) < page {
+			return nil
+		}
+	}
+}
+
+// Contact implements api.Methods.
+func (m methods) Contact(_ context.Context, address string) (api.Contact, error) {
+	a, err := rfc5321.ParseAddress(address)
+	if err != nil {
+		return api.Contact{}, badRequest("the address cannot be read", err)
+	}
+	c, err := m.people.Contact(a, m.o.Now())
+	if errors.Is(err, segment.ErrUnknown) {
+		return api.Contact{}, notFound("no contact has the address " + a.String())
+	}
+	if err != nil {
+		return api.Contact{}, err
+	}
+	out := api.Contact{
+		Address: c.Address, ID: c.ID, UserID: c.UserID, Account: c.Account, Tier: c.Tier, TierReason: c.TierReason, Segments: []string{},
+		FirstSent: c.FirstSent, LastSent: c.LastSent, LastEngaged: c.LastEngaged, Sends: uint64(max(c.Sends, 0)), //nolint:gosec // not negative
+		SendsSince: uint64(max(c.SendsSinceEngagement, 0)), Batch: c.Batch, Attributes: map[string]string{}, Suppressions: []api.Suppression{}, //nolint:gosec // not negative
+	}
+	for _, s := range c.Segments {
+		out.Segments = append(out.Segments, s.Name)
+	}
+	for name, v := range c.Attributes {
+		out.Attributes[name] = v.String()
+	}
+	for i := range c.Suppressions {
+		out.Suppressions = append(out.Suppressions, suppressionOf(&c.Suppressions[i]))
+	}
+	queued, err := m.mail.OfAddress(a.Key(), 1000)
+	out.Queued = len(queued)
+	return out, err
+}
+
+// maxRejects bounds the rejected rows that travel back in an answer, in bytes.
+const maxRejects = 16 << 20
+
+// rejects collects bad rows up to maxRejects and lets the rest go.
+type rejects struct{ bytes.Buffer }
+
+func (r *rejects) Write(p []byte) (int, error) {
+	if r.Len()+len(p) > maxRejects {
+		return len(p), nil
+	}
+	return r.Buffer.Write(p)
+}
+
+func (r *rejects) Close() error { return nil }
+
+// ImportContacts implements api.Methods.
+func (m methods) ImportContacts(ctx context.Context, in api.Import, rows io.Reader) (api.Imported, error) {
+	var bad rejects
+	res, err := m.people.Import(ctx, segment.ImportOptions{
+		Reader: rows, Name: in.Name, Format: in.Format, Batch: in.Batch, DryRun: in.DryRun,
+		Rejected: func() (io.WriteCloser, error) { return &bad, nil },
+	})
+	switch {
+	case errors.Is(err, segment.ErrBusy):
+		return api.Imported{}, api.Problem(http.StatusConflict, err.Error(), "try again when it has ended")
+	case errors.Is(err, segment.ErrColumns), errors.Is(err, segment.ErrFormat):
+		return api.Imported{}, badRequest("nothing was imported", err)
+	case err != nil:
+		return api.Imported{}, err
+	}
+	return api.Imported{
+		Rows: int64(res.Rows), Created: int64(res.Created), Updated: int64(res.Updated), Unchanged: int64(res.Same), //nolint:gosec // rows of a file
+		Rejected: int64(res.Rejected), Resumed: int64(res.Resumed), Rejects: bad.Bytes(), //nolint:gosec // rows of a file
+	}, nil
+}
+
+// Suppressions implements api.Methods.
+func (m methods) Suppressions(_ context.Context, q api.SuppressionQuery) ([]api.Suppression, error) {
+	list, _, err := m.people.Suppressions(segment.Query{Prefix: q.Address, Limit: limit(q.Limit)})
+	out := make([]api.Suppression, len(list))
+	for i := range list {
+		out[i] = suppressionOf(&list[i])
+	}
+	return out, err
+}
+
+func suppressionOf(s *segment.Suppression) api.Suppression {
+	return api.Suppression{
+		Address: s.Address, Reason: s.Reason, Scope: s.Scope, Source: s.Source, Evidence: s.Evidence, Created: s.Created, Expires: s.Expires,
+	}
+}
+
+// Suppress implements api.Methods.
+func (m methods) Suppress(ctx context.Context, s api.Suppression) error {
+	a, err := rfc5321.ParseAddress(s.Address)
+	if err != nil {
+		return badRequest("the address cannot be read", err)
+	}
+	added, err := m.people.Suppress(a, segment.Suppression{
+		Scope: s.Scope, Reason: s.Reason, Source: segment.SourceOperator, Evidence: s.Evidence, Expires: s.Expires,
+	})
+	if errors.Is(err, segment.ErrScope) {
+		return badRequest("bad scope", err)
+	}
+	if err != nil || !added {
+		return err
+	}
+	return m.tell(ctx, event.Event{Kind: event.SuppressAdded, Address: a.String(), Reason: s.Reason})
+}
+
+// Lift implements api.Methods.
+func (m methods) Lift(ctx context.Context, s api.Suppression) error {
+	a, err := rfc5321.ParseAddress(s.Address)
+	if err != nil {
+		return badRequest("the address cannot be read", err)
+	}
+	lifted, err := m.people.Lift(a, s.Scope, "lifted by an operator")
+	if err != nil {
+		return err
+	}
+	if len(lifted) == 0 {
+		return notFound(a.String() + " is not suppressed in that scope")
+	}
+	return m.tell(ctx, event.Event{Kind: event.SuppressLift, Address: a.String(), Reason: s.Scope})
+}
+
+// tell writes an operator's act to the event log.
+func (m methods) tell(ctx context.Context, e event.Event) error {
+	return m.mail.Commit(ctx, func(tx *store.Tx) error {
+		tx.Event(&e)
+		return nil
+	})
+}
+
+// Pools implements api.Methods.
+func (m methods) Pools(context.Context) ([]api.Pool, error) {
+	waiting := map[string]int{}
+	for _, l := range m.queue.Lanes() {
+		waiting[l.Pool] += l.Waiting
+	}
+	list := []api.Pool{}
+	for _, p := range m.c.Pools {
+		out := api.Pool{Name: p.Name, Excess: string(p.Excess), Overflow: p.Overflow, Waiting: waiting[p.Name]}
+		for _, x := range p.Members {
+			out.Members = append(out.Members, api.Member{Source: x.Source, Weight: x.Weight})
+		}
+		list = append(list, out)
+	}
+	return list, nil
+}
+
+// Sources implements api.Methods.
+func (m methods) Sources(ctx context.Context) ([]api.Source, error) {
+	budgets, err := m.Warmup(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list := []api.Source{}
+	for _, s := range m.c.Sources {
+		out := api.Source{Name: s.Name, Hostname: m.plan.sources[s.Name].Hostname, Plan: s.Plan, Paused: m.pauses.until(s.Name, m.o.Now()), Addresses: []string{}, Budgets: []api.Warmup{}}
+		for _, a := range s.Addresses {
+			out.Addresses = append(out.Addresses, a.String())
+		}
+		for _, b := range budgets {
+			if b.Source == s.Name {
+				out.Budgets = append(out.Budgets, b)
+			}
+		}
+		list = append(list, out)
+	}
+	return list, nil
+}
+
+// Source implements api.Methods.
+func (m methods) Source(ctx context.Context, name string) (api.Source, error) {
+	list, err := m.Sources(ctx)
+	if err != nil {
+		return api.Source{}, err
+	}
+	for _, s := range list {
+		if s.Name == name {
+			return s, nil
+		}
+	}
+	return api.Source{}, notFound("no source has the name " + name)
+}
+
+// Warmup implements api.Methods.
+func (m methods) Warmup(context.Context) ([]api.Warmup, error) {
+	list := []api.Warmup{}
+	for _, b := range m.queue.BudgetsToday() {
+		stage, stages, plan, reason := m.warm.stage(b.Key)
+		w := api.Warmup{
+			Source: b.Key.Source, Plan: plan, Segment: b.Key.Segment, Tier: b.Key.Tier, Provider: b.Key.Provider,
+			Day: warmup.Day(b.Day).String(), Stage: stage, Stages: stages, Allowed: b.Allowed, Used: b.Used, Admit: b.Admit, Reason: reason,
+		}
+		if w.Admit == nil {
+			w.Admit = []string{}
+		}
+		list = append(list, w)
+	}
+	return list, nil
+}
+
+// PauseSource implements api.Methods. A pause is durable.
+func (m methods) PauseSource(ctx context.Context, p api.Pause) error {
+	if _, ok := m.plan.sources[p.Source]; !ok {
+		return notFound("no source has the name " + p.Source)
+	}
+	if !p.Until.IsZero() && !p.Until.After(m.o.Now()) {
+		return api.Problem(http.StatusBadRequest, "the pause ends in the past", p.Until.Format(time.RFC3339))
+	}
+	return m.pauses.set(ctx, p)
+}
