@@ -156,6 +156,11 @@ func Open(o Options) (*DB, error) {
 	return d, nil
 }
 
+// flipGap is how many numbers of flips an open after a crash leaves out: a disk
+// that lost what it had confirmed must not make a number come again that the
+// consumer of the flips, which keeps its place elsewhere, has passed.
+const flipGap = 1 << 20
+
 // load fills memory from the store.
 func (d *DB) load() error {
 	n, err := d.store.Counters()
@@ -165,6 +170,9 @@ func (d *DB) load() error {
 	d.write.contacts = idBlock{next: n.Contacts, end: n.Contacts, save: (*store.Batch).Contacts}
 	d.write.accounts = idBlock{next: n.Accounts, end: n.Accounts, save: (*store.Batch).Accounts}
 	d.write.flips = n.Flips
+	if !d.store.CleanShutdown() {
+		d.write.flips += flipGap
+	}
 	c, err := d.store.Cursor(consumer)
 	if err != nil {
 		return fmt.Errorf("reading the cursor: %w", err)

@@ -41,6 +41,11 @@ var (
 	ErrStale = errors.New("recipient has changed")
 )
 
+// eventGap is how many event numbers an open after a crash leaves out. A disk that
+// lost what it had confirmed takes events back which consumers with a store of their
+// own have seen; without the gap their numbers would come again and be skipped.
+const eventGap = 1 << 20
+
 // FormatVersion is the version of the keys and values of this package.
 const FormatVersion = 1
 
@@ -159,6 +164,9 @@ func (s *Store) load() error {
 		return err
 	}
 	s.state.nextEvent = last + 1
+	if !s.opened {
+		s.state.nextEvent += eventGap
+	}
 	s.mu.durable = last
 	if err := s.loadClasses(); err != nil {
 		return err
