@@ -76,34 +76,7 @@ type Window struct {
 // ErrWindow is wrapped by what is wrong with a window.
 var ErrWindow = errors.New("bad window")
 
-// ParseWindow reads "08:00-20:00". The close may be 24:00. A window over
-// midnight is refused: a budget belongs to a day.
-func ParseWindow(s string) (Window, error) {
-	var oh, om, ch, cm int
-	if len(s) != len("08:00-20:00") || s[2] != ':' || s[5] != '-' || s[8] != ':' {
-		return Window{}, fmt.Errorf("%w: %q is not like 08:00-20:00", ErrWindow, s)
-	}
-	for _, f := range [...]struct {
-		at  int
-		out *int
-	}{{0, &oh}, {3, &om}, {6, &ch}, {9, &cm}} {
-		a, b := s[f.at]-'0', s[f.at+1]-'0'
-		if a > 9 || b > 9 {
-			return Window{}, fmt.Errorf("%w: %q is not like 08:00-20:00", ErrWindow, s)
-		}
-		*f.out = int(a)*10 + int(b)
-	}
-	if om > 59 || cm > 59 || oh > 23 || ch > 24 || ch == 24 && cm > 0 {
-		return Window{}, fmt.Errorf("%w: %q is not a time of day", ErrWindow, s)
-	}
-	w := Window{
-		Open:  time.Duration(oh)*time.Hour + time.Duration(om)*time.Minute,
-		Close: time.Duration(ch)*time.Hour + time.Duration(cm)*time.Minute,
-	}
-	return w, w.Validate()
-}
-
-// String is the window as [ParseWindow] reads it.
+// String is the window as a plan is written: 08:00-20:00.
 func (w Window) String() string {
 	o, c := w.Open, w.Close
 	if w == (Window{}) {
