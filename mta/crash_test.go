@@ -151,4 +151,3 @@ func TestPowerCutsLoseNothing(t *testing.T) {
 		crash(t, seed)
 	}
 }
-

@@ -111,6 +111,7 @@ type town struct {
 	mailFS   vfs.FS
 	peopleFS vfs.FS
 	dir      string
+	change   *strings.Replacer // of the configuration; nil = none
 	stop     func()
 }
 
@@ -135,13 +136,22 @@ func newTown(t testing.TB, rules ...string) *town {
 	if err := w.mx.Start(w.net, "198.51.100.5:25"); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if err := w.mx.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	return w
 }
 
 // run starts the engine and stops it at the end of the test.
 func (w *town) run() {
 	w.t.Helper()
-	c, problems := config.Parse("segue.toml", []byte(fmt.Sprintf(testConfig, w.dir)))
+	text := fmt.Sprintf(testConfig, w.dir)
+	if w.change != nil {
+		text = w.change.Replace(text)
+	}
+	c, problems := config.Parse("segue.toml", []byte(text))
 	for _, p := range append(problems, Check(c)...) {
 		if !p.Warning {
 			w.t.Fatal(p)
