@@ -22,7 +22,7 @@ const picture = `
 1      reputation/warmup reputation/throttle reputation/bounce reputation/breaker
 1      mta/resolve mta/mx mta/mtasts mta/dane mta/tlsrpt mta/smtpclient mta/smtpserver mta/dsn mta/arf mta/verp mta/simulate
 0      mta/rfc5321 mta/rfc5322 mta/event mta/netx mta/api mta/codec mta/kv queue/store segment/store config dkim mta/mtatest mta/mtatest/peer
-tests  . deploy
+tests  . deploy cmd/segue/e2e
 `
 
 // sideways lists the imports within one level that are allowed. Level 0 is not
