@@ -94,6 +94,12 @@ func (p *process) alive() bool {
 func (p *process) stop() {
 	p.t.Helper()
 	p.terminate()
+	p.ends()
+}
+
+// ends waits for the end of a process that was asked to stop.
+func (p *process) ends() {
+	p.t.Helper()
 	wait(p.t, "the process to end", func() bool { return !p.alive() })
 	if p.err != nil {
 		p.t.Fatalf("the process ended with %v\n%s", p.err, tail(p.log.String()))
