@@ -305,7 +305,7 @@ type SuppressionQuery struct {
 // Suppression is one reason why an address is not mailed.
 type Suppression struct {
 	Address  string    `json:"address"`
-	Reason   string    `json:"reason,omitempty"` // when adding, "" = manual; when lifting, "" = every reason
+	Reason   string    `json:"reason,omitempty"` // when adding, "" = manual; not asked when lifting
 	Scope    string    `json:"scope,omitempty"`  // all | stream:NAME | domain:NAME; when adding, "" = all; when lifting, "" = every scope
 	Source   string    `json:"source,omitempty"`
 	Evidence string    `json:"evidence,omitempty"`

@@ -141,8 +141,7 @@ func TestNamesStayInTheirPath(t *testing.T) {
 	}
 	for _, name := range []string{"", ".", ".."} {
 		_, err := c.Segment(t.Context(), name)
-		var e *Error
-		if !errors.As(err, &e) {
+		if _, ok := errors.AsType[*Error](err); !ok {
 			t.Errorf("%q: got %v", name, err)
 		}
 	}

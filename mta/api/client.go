@@ -106,13 +106,12 @@ func (c *Client) do(ctx context.Context, k call) error {
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 			return ctx.Err()
 		}
-		var ue *url.Error // it repeats the URL, which names addresses
-		if errors.As(err, &ue) {
-			err = ue.Err
+		if ue, ok := errors.AsType[*url.Error](err); ok {
+			err = ue.Err // without the URL, which names addresses
 		}
 		return fmt.Errorf("%w at %s: %w", ErrUnreachable, c.base, err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // it was only read
+	defer resp.Body.Close()
 	return c.answer(resp, k)
 }
 
@@ -316,11 +315,10 @@ func (c *Client) Suppress(ctx context.Context, s Suppression) error {
 	return c.post(ctx, "/api/v1/suppressions", s)
 }
 
-// Lift implements [Methods]. Address, reason and scope count.
+// Lift implements [Methods]. Address and scope count.
 func (c *Client) Lift(ctx context.Context, s Suppression) error {
 	v := make(url.Values)
 	setParam(v, "address", s.Address)
-	setParam(v, "reason", s.Reason)
 	setParam(v, "scope", s.Scope)
 	return c.do(ctx, call{method: http.MethodDelete, path: "/api/v1/suppressions", query: v})
 }

@@ -58,8 +58,14 @@ type queryField struct {
 
 func (q *QueueQuery) fields() []queryField {
 	return []queryField{
-		{"stream", &q.Stream}, {"segment", &q.Segment}, {"tier", &q.Tier}, {"pool", &q.Pool}, {"domain", &q.Domain},
-		{"state", &q.State}, {"address", &q.Address}, {"after", &q.After},
+		{"stream", &q.Stream},
+		{"segment", &q.Segment},
+		{"tier", &q.Tier},
+		{"pool", &q.Pool},
+		{"domain", &q.Domain},
+		{"state", &q.State},
+		{"address", &q.Address},
+		{"after", &q.After},
 	}
 }
 

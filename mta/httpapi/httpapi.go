@@ -79,8 +79,11 @@ func New(o Options) http.Handler {
 func table(o Options) []endpoint {
 	var list []endpoint
 	for _, noun := range [][]endpoint{
-		healthEndpoints(), {metricsEndpoint(o.Metrics)}, queueEndpoints(), segmentEndpoints(), contactEndpoints(),
-		sourceEndpoints(), suppressionEndpoints(), {eventsEndpoint(), messagesEndpoint()},
+		healthEndpoints(),
+		{metricsEndpoint(o.Metrics)},
+		queueEndpoints(), segmentEndpoints(), contactEndpoints(),
+		sourceEndpoints(), suppressionEndpoints(),
+		{eventsEndpoint(), messagesEndpoint()},
 	} {
 		list = append(list, noun...)
 	}

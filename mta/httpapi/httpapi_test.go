@@ -25,7 +25,6 @@ type fake struct {
 	got    []any // arguments of the last call
 	err    error
 	health api.Health
-	rows   int
 	bare   bool // answers hold nothing
 }
 
@@ -208,7 +207,7 @@ func rounds(ctx context.Context) []round {
 			return nil, m.Suppress(ctx, api.Suppression{Address: odd, Reason: "manual", Scope: "stream:marketing", Evidence: "asked", Expires: day})
 		}},
 		{"Lift", func(m api.Methods) (any, error) {
-			return nil, m.Lift(ctx, api.Suppression{Address: odd, Reason: "manual", Scope: "all"})
+			return nil, m.Lift(ctx, api.Suppression{Address: odd, Scope: "all"})
 		}},
 		{"Events", func(m api.Methods) (any, error) { return call1(m.Events(ctx, 1<<63, 7)) }},
 		{"Submit", func(m api.Methods) (any, error) {

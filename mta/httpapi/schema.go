@@ -25,7 +25,7 @@ func (s *schemas) of(t reflect.Type) object {
 	case reflect.TypeFor[json.RawMessage]():
 		return object{"type": "object"}
 	}
-	switch t.Kind() { //nolint:exhaustive // the rest cannot be JSON, and a test meets every type
+	switch t.Kind() {
 	case reflect.Pointer:
 		return s.of(t.Elem())
 	case reflect.Slice:
@@ -63,8 +63,7 @@ func (s *schemas) reference(t reflect.Type) object {
 
 // fields adds the properties of a struct; those of an embedded one are its own.
 func (s *schemas) fields(t reflect.Type, properties object, required *[]string) {
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		tag := f.Tag.Get("json")
 		name, options, _ := strings.Cut(tag, ",")
 		switch {

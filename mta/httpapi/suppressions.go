@@ -33,10 +33,9 @@ func suppressionEndpoints() []endpoint {
 		}),
 		answers(endpoint{
 			method: http.MethodDelete, path: path, name: "suppressionLift",
-			summary: "Lift the suppressions of an address, all or those of a reason and scope.",
+			summary: "Lift the suppressions of an address, all or that of a scope.",
 			query: []param{
 				{name: "address", about: "The address.", required: true},
-				{name: "reason", about: "Only this reason."},
 				{name: "scope", about: "Only this scope: all, stream:NAME, domain:NAME."},
 			},
 		}, func(m api.Methods, r *http.Request) (nothing, error) {
@@ -44,7 +43,7 @@ func suppressionEndpoints() []endpoint {
 			if err != nil {
 				return nothing{}, err
 			}
-			s := api.Suppression{Address: q.Get("address"), Reason: q.Get("reason"), Scope: q.Get("scope")}
+			s := api.Suppression{Address: q.Get("address"), Scope: q.Get("scope")}
 			return nothing{}, m.Lift(r.Context(), s)
 		}),
 	}

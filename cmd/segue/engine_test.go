@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bufio"
+	"compress/gzip"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/seguemta/segue/mta/api"
+	"github.com/seguemta/segue/mta/event"
+)
+
+// engine gives fixed answers; what it was ordered it says in them.
+type engine struct {
+	api.Methods
+	start time.Time
+}
+
+func (e *engine) Health(context.Context) (api.Health, error) {
+	return api.Health{Ready: true, Sequence: 30}, nil
+}
+
+func (e *engine) entry(n int) api.QueueEntry {
+	return api.QueueEntry{
+		ID: fmt.Sprintf("3K9F%d.0", n), Address: fmt.Sprintf("user%d@example.test", n), State: "waiting", Stream: "marketing", Segment: "trial", Tier: "dormant", Pool: "reengage",
+		Queued: e.start.Add(-3 * time.Hour), Due: e.start.Add(10 * time.Minute), Expires: e.start.Add(72 * time.Hour), Attempts: 1, Reply: "451 later\x1b[2Jplease",
+	}
+}
+
+// Queue has 250 recipients in pages of 100.
+func (e *engine) Queue(_ context.Context, q api.QueueQuery) (api.QueueList, error) {
+	if q.Tier == "dead" {
+		return api.QueueList{}, nil
+	}
+	from, most := 0, min(q.Limit, 100)
+	if q.After != "" {
+		if _, err := fmt.Sscanf(q.After, "3K9F%d.0", &from); err != nil {
+			return api.QueueList{}, err
+		}
+		from++
+	}
+	var out api.QueueList
+	for n := from; n < 250 && len(out.Entries) < most; n++ {
+		out.Entries = append(out.Entries, e.entry(n))
+		out.Next = fmt.Sprintf("3K9F%d.0", n)
+	}
+	if len(out.Entries) < most {
+		out.Next = ""
+	}
+	return out, nil
+}
+
+func (e *engine) QueueSummary(context.Context) (api.QueueSummary, error) {
+	return api.QueueSummary{Waiting: 12, Held: 3, InFlight: 1, Lanes: []api.LaneCount{
+		{Stream: "marketing", Segment: "trial", Tier: "new", Pool: "prime", Provider: "google", Waiting: 2},
+		{Stream: "marketing", Segment: "trial", Tier: "dormant", Pool: "reengage", Plan: "gentle", Provider: "other", Waiting: 10, Held: 3, InFlight: 1},
+	}}, nil
+}
+
+func (e *engine) QueueShow(_ context.Context, id string) (api.QueueDetail, error) {
+	if id != "3K9F0.0" {
+		return api.QueueDetail{}, api.Problem(http.StatusNotFound, "no message has the id "+id, "segue queue ls shows them")
+	}
+	at := time.Date(2026, 11, 23, 4, 5, 6, 0, time.UTC)
+	return api.QueueDetail{QueueEntry: e.entry(0), Sender: "news@example.com", Size: 4096, Why: &api.Why{Text: "waits for 10m after a deferral"}, Events: []event.Event{
+		{Sequence: 1, Time: at, Kind: event.Accepted},
+		{Sequence: 2, Time: at.Add(time.Second), Kind: event.Deferred, Attempt: 1, Source: "a1", Host: "mx.example.test", Code: 451, Enhanced: "4.7.1", Reply: "later"},
+	}}, nil
+}
+
+func (e *engine) QueueWhy(_ context.Context, id string) (api.Why, error) {
+	return api.Why{
+		ID: id, State: "waiting", Code: "budget", Text: "waits for tomorrow's budget of a1 at google", Until: e.start.Add(5 * time.Hour), Expected: e.start.Add(50 * time.Hour),
+		Ahead: 1200, Lane: "marketing/trial/dormant/reengage", Source: "a1", Provider: "google",
+	}, nil
+}
+
+func (e *engine) QueueAct(_ context.Context, act api.QueueAct) (api.QueueActed, error) {
+	switch {
+	case act.ID == "GONE.0":
+		return api.QueueActed{}, api.Problem(http.StatusNotFound, "GONE.0 is not in the queue", "")
+	case act.ID != "":
+		return api.QueueActed{Recipients: 1}, nil
+	case act.All:
+		return api.QueueActed{Recipients: 250}, nil
+	default:
+		return api.QueueActed{Recipients: 40}, nil
+	}
+}
+
+func (e *engine) Segments(context.Context) ([]api.Segment, error) {
+	return []api.Segment{
+		{Name: "trial", Order: 10, Version: 2, Rule: `contact.status == "trial"`, Members: 1234},
+		{Name: "broken", Order: 20, Version: 1, Error: "no attribute has the name contact.sttus"},
+	}, nil
+}
+
+func (e *engine) Segment(ctx context.Context, name string) (api.SegmentDetail, error) {
+	list, err := e.Segments(ctx)
+	if name != "trial" {
+		return api.SegmentDetail{}, api.Problem(http.StatusNotFound, "no segment has the name "+name, "")
+	}
+	return api.SegmentDetail{
+		Segment: list[0], Pool: "standard", Assign: []api.SegmentTier{{Tier: "dormant", Pool: "reengage", Plan: "gentle"}},
+		Tiers: map[string]int64{"new": 1000, "dormant": 200, "active": 34},
+	}, err
+}
+
+func (e *engine) Contact(_ context.Context, address string) (api.Contact, error) {
+	if address == "nobody@example.test" {
+		return api.Contact{}, api.Problem(http.StatusNotFound, "no contact has the address "+address, "")
+	}
+	return api.Contact{
+		Address: address, ID: 7, Account: "acme", Tier: "cooling", TierReason: "last engaged 60 days ago", Segments: []string{"trial", "eu"}, Sends: 9, SendsSince: 4,
+		LastSent: e.start.Add(-49 * time.Hour), Attributes: map[string]string{"contact.status": "trial"},
+		Suppressions: []api.Suppression{{Address: address, Reason: "complaint", Scope: "stream:marketing", Source: "feedback", Created: time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)}},
+	}, nil
+}
+
+func (e *engine) ImportContacts(_ context.Context, in api.Import, rows io.Reader) (api.Imported, error) {
+	r := bufio.NewReader(rows)
+	if head, err := r.Peek(2); err == nil && head[0] == 0x1f {
+		if z, err := gzip.NewReader(r); err == nil {
+			r = bufio.NewReader(z)
+		}
+	}
+	head, err := r.ReadString('\n')
+	if err != nil || !strings.HasPrefix(head, "email") {
+		return api.Imported{}, api.Problem(http.StatusUnprocessableEntity, "columns cannot be imported", "there is no column email in "+in.Name)
+	}
+	var out api.Imported
+	for {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			return out, nil
+		}
+		out.Rows++
+		if strings.Contains(line, "@") {
+			out.Created++
+			continue
+		}
+		if out.Rejected++; out.Rejects == nil {
+			out.Rejects = []byte("row,column,reason,line\n")
+		}
+		out.Rejects = fmt.Appendf(out.Rejects, "%d,email,no @,%s\n", out.Rows, strings.TrimSpace(line))
+	}
+}
+
+func (e *engine) Pools(context.Context) ([]api.Pool, error) {
+	return []api.Pool{{Name: "prime", Excess: "overflow", Overflow: "standard", Waiting: 5, Members: []api.Member{{Source: "a1", Weight: 3}, {Source: "a2", Weight: 1}}}}, nil
+}
+
+func (e *engine) Sources(ctx context.Context) ([]api.Source, error) {
+	w, _ := e.Warmup(ctx)
+	return []api.Source{
+		{Name: "a1", Hostname: "a1.example.net", Addresses: []string{"192.0.2.10", "2001:db8::10"}, Plan: "standard", Budgets: w},
+		{Name: "a2", Hostname: "a2.example.net", Addresses: []string{"192.0.2.11"}, Paused: api.UntilResumed()},
+	}, nil
+}
+
+func (e *engine) Source(ctx context.Context, name string) (api.Source, error) {
+	list, err := e.Sources(ctx)
+	for _, s := range list {
+		if s.Name == name {
+			return s, err
+		}
+	}
+	return api.Source{}, api.Problem(http.StatusNotFound, "no source has the name "+name, "")
+}
+
+func (e *engine) PauseSource(ctx context.Context, p api.Pause) error {
+	_, err := e.Source(ctx, p.Source)
+	return err
+}
+
+func (e *engine) Warmup(context.Context) ([]api.Warmup, error) {
+	return []api.Warmup{{Source: "a1", Plan: "standard", Provider: "google", Day: "2026-11-23", Stage: 2, Stages: 8, Allowed: 500, Used: 123, Admit: []string{"active", "new"}, Reason: "90 % of 500 not used yet"}}, nil
+}
+
+func (e *engine) Suppressions(_ context.Context, q api.SuppressionQuery) ([]api.Suppression, error) {
+	return []api.Suppression{{Address: "a@example.test", Reason: "manual", Scope: "all", Source: "operator", Evidence: fmt.Sprintf("asked %q %d", q.Address, q.Limit)}}, nil
+}
+
+func (e *engine) Suppress(_ context.Context, s api.Suppression) error {
+	if s.Scope == "moon" {
+		return api.Problem(http.StatusBadRequest, "bad scope", `"moon" is not all, stream:NAME or domain:NAME`)
+	}
+	return nil
+}
+
+func (e *engine) Lift(context.Context, api.Suppression) error { return nil }
+
+// Events are thirty.
+func (e *engine) Events(_ context.Context, after uint64, limit int) ([]event.Event, error) {
+	var list []event.Event
+	for n := after + 1; n <= 30 && len(list) < limit; n++ {
+		k := event.Delivered
+		if n%3 == 0 {
+			k = event.Bounced
+		}
+		list = append(list, event.Event{
+			Sequence: n, Time: time.Date(2026, 11, 23, 4, 0, int(n), 0, time.UTC), Kind: k, Message: 36 + n, Address: "a@example.test",
+			Stream: "marketing", Tier: "new", Source: "a1", Code: 250, Reply: "ok",
+		})
+	}
+	return list, nil
+}

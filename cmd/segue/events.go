@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/seguemta/segue/mta/api"
+	"github.com/seguemta/segue/mta/event"
+	"github.com/seguemta/segue/queue/store"
+)
+
+type eventsCmd struct {
+	remote
+	Tail eventsTail `cmd:"" help:"Print the newest events, and with --follow those that come."`
+}
+
+type eventsTail struct {
+	Lines  uint64   `short:"n" default:"20" help:"Begin so many events ago."`
+	After  uint64   `help:"Begin behind this sequence instead." placeholder:"SEQUENCE"`
+	Follow bool     `short:"f" help:"Go on until interrupted."`
+	Kind   []string `help:"Only these kinds, such as bounced,deferred." placeholder:"KIND"`
+}
+
+// followEvery is how often the engine is asked for news.
+const followEvery = time.Second
+
+// Run prints events, with --json one object a line.
+func (c *eventsTail) Run(a *app) error {
+	m, err := a.client()
+	if err != nil {
+		return err
+	}
+	at, err := c.start(a.ctx, m)
+	if err != nil {
+		return err
+	}
+	for {
+		const page = 1000
+		list, err := m.Events(a.ctx, at, page)
+		if err != nil {
+			return err
+		}
+		for i := range list {
+			at = list[i].Sequence
+			if err := c.print(a, &list[i]); err != nil {
+				return err
+			}
+		}
+		switch {
+		case len(list) == page:
+		case !c.Follow:
+			return nil
+		default:
+			wait := time.NewTimer(followEvery)
+			select {
+			case <-a.ctx.Done():
+				wait.Stop()
+				return nil // being interrupted is how following ends
+			case <-wait.C:
+			}
+		}
+	}
+}
+
+// start is the sequence to begin behind.
+func (c *eventsTail) start(ctx context.Context, m api.Methods) (uint64, error) {
+	if c.After > 0 {
+		return c.After, nil
+	}
+	h, err := m.Health(ctx)
+	if err != nil || h.Sequence <= c.Lines {
+		return 0, err
+	}
+	return h.Sequence - c.Lines, nil
+}
+
+func (c *eventsTail) print(a *app, e *event.Event) error {
+	if len(c.Kind) > 0 && !slices.Contains(c.Kind, string(e.Kind)) {
+		return nil
+	}
+	if a.remote.JSON {
+		return json.NewEncoder(a.out).Encode(e)
+	}
+	id := "-"
+	if e.Message != 0 {
+		id = store.ID{Message: e.Message, Recipient: e.Recipient}.String()
+	}
+	words := []string{stamp(e.Time), fmt.Sprintf("%-9s", e.Kind), id, e.Address}
+	for _, p := range [][2]string{
+		{"stream", e.Stream}, {"segment", e.Segment}, {"tier", e.Tier}, {"pool", e.Pool}, {"source", e.Source}, {"provider", e.Provider},
+	} {
+		if p[1] != "" {
+			words = append(words, p[0]+"="+p[1])
+		}
+	}
+	if text := said(e); text != "" {
+		words = append(words, text)
+	}
+	return a.say("%s", strings.Join(words, " "))
+}
+
+// said is what the other server, or the engine, gave as the reason.
+func said(e *event.Event) string {
+	text := strings.Join(slices.DeleteFunc([]string{e.Class, e.Enhanced, e.Reply, e.Reason}, func(s string) bool { return s == "" }), " ")
+	if e.Code != 0 {
+		text = fmt.Sprintf("%d %s", e.Code, text)
+	}
+	return strings.TrimSpace(text)
+}

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/seguemta/segue/mta/api"
+)
+
+type contactImport struct {
+	File   string `arg:"" help:"CSV with a header, or JSON lines."`
+	Format string `help:"csv or jsonl; by default the name tells." placeholder:"FORMAT"`
+	Batch  string `help:"Import batch that the contacts carry; by default the engine names it." placeholder:"NAME"`
+	DryRun bool   `help:"Check every row, change nothing."`
+}
+
+// Run sends a file to the engine.
+func (c *contactImport) Run(a *app) error {
+	return show(a, func(ctx context.Context, m api.Methods) (api.Imported, error) { return c.send(a, ctx, m) },
+		func(r api.Imported) error {
+			did := "imported"
+			if c.DryRun {
+				did = "checked, nothing was changed:"
+			}
+			resumed := ""
+			if r.Resumed > 0 {
+				resumed = fmt.Sprintf(" (%d of them by an earlier run)", r.Resumed)
+			}
+			if err := a.say("%s %s: %d rows%s, %d created, %d updated, %d unchanged, %d rejected",
+				did, c.File, r.Rows, resumed, r.Created, r.Updated, r.Unchanged, r.Rejected); err != nil || r.Rejected == 0 {
+				return err
+			}
+			return c.rejected(a, &r)
+		})
+}
+
+// send streams the file and keeps what the engine rejected.
+func (c *contactImport) send(a *app, ctx context.Context, m api.Methods) (api.Imported, error) { //nolint:revive // a is where to show progress
+	f, err := os.Open(c.File)
+	if err != nil {
+		return api.Imported{}, fmt.Errorf("reading the contacts: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return api.Imported{}, fmt.Errorf("reading the contacts: %w", err)
+	}
+	if info.IsDir() {
+		return api.Imported{}, fmt.Errorf("%s is a directory: name a file", c.File)
+	}
+	p := &progress{r: f, size: info.Size(), now: a.now, name: c.File}
+	if e, ok := a.errors.(*os.File); ok && term.IsTerminal(int(e.Fd())) {
+		p.to = e
+	}
+	r, err := m.ImportContacts(ctx, api.Import{Name: filepath.Base(c.File), Format: c.Format, Batch: c.Batch, DryRun: c.DryRun}, p)
+	p.end()
+	if err != nil {
+		if _, refused := errors.AsType[*api.Error](err); !refused && !c.DryRun && p.sent > 0 {
+			return r, fmt.Errorf("%w; run the import again: it goes on where it was", err)
+		}
+		return r, err
+	}
+	if len(r.Rejects) > 0 {
+		if err := os.WriteFile(c.rejects(), r.Rejects, 0o600); err != nil {
+			return r, fmt.Errorf("the import is done, but not its list of rejected rows: %w", err)
+		}
+	}
+	return r, nil
+}
+
+func (c *contactImport) rejects() string { return c.File + ".rejected.csv" }
+
+// rejected says where the bad rows are.
+func (c *contactImport) rejected(a *app, r *api.Imported) error {
+	if len(r.Rejects) == 0 {
+		return nil
+	}
+	listed := int64(-1) // the header
+	rows := csv.NewReader(bytes.NewReader(r.Rejects))
+	rows.ReuseRecord, rows.FieldsPerRecord, rows.LazyQuotes = true, -1, true
+	for {
+		if _, err := rows.Read(); err != nil {
+			break
+		}
+		listed++
+	}
+	if listed < r.Rejected {
+		return a.say("the first %d rejected rows, with column and reason, are in %s", listed, c.rejects())
+	}
+	return a.say("the rejected rows, with column and reason, are in %s", c.rejects())
+}
+
+// progress counts what is sent and shows it on a terminal.
+type progress struct {
+	r     io.Reader
+	to    io.Writer // nil = nowhere
+	name  string
+	size  int64
+	now   func() time.Time
+	sent  int64
+	rows  int64
+	gzip  bool
+	shown time.Time
+}
+
+// Read implements [io.Reader].
+func (p *progress) Read(b []byte) (int, error) {
+	n, err := p.r.Read(b)
+	if p.sent == 0 && bytes.HasPrefix(b[:n], []byte{0x1f, 0x8b}) {
+		p.gzip = true
+	}
+	p.sent += int64(n)
+	p.rows += int64(bytes.Count(b[:n], []byte{'\n'}))
+	const often = 200 * time.Millisecond
+	if p.to != nil && p.now().Sub(p.shown) >= often {
+		p.shown = p.now()
+		p.show()
+	}
+	return n, err
+}
+
+func (p *progress) show() {
+	rows := ""
+	if !p.gzip {
+		rows = fmt.Sprintf(", %d rows", p.rows)
+	}
+	share := int64(100)
+	if p.size > 0 {
+		share = min(100, p.sent*100/p.size)
+	}
+	_, _ = fmt.Fprintf(p.to, "\r%s: %d %%%s\x1b[K", clean(p.name), share, rows) // progress is a courtesy
+}
+
+// end clears the line.
+func (p *progress) end() {
+	if p.to != nil {
+		_, _ = io.WriteString(p.to, "\r\x1b[K")
+	}
+}

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/seguemta/segue/mta/api"
+)
+
+type poolCmd struct {
+	remote
+	Ls   poolLs   `cmd:"" help:"List pools."`
+	Show poolShow `cmd:"" help:"Show one pool and its sources."`
+}
+
+type poolLs struct{}
+
+// Run prints all pools.
+func (*poolLs) Run(a *app) error {
+	return show(a, pools, func(list []api.Pool) error {
+		t := a.table("POOL", "WAITING", "EXCESS", "SOURCES")
+		for _, p := range list {
+			var members []string
+			for _, m := range p.Members {
+				members = append(members, fmt.Sprintf("%s:%d", m.Source, m.Weight))
+			}
+			t.row(p.Name, number(p.Waiting), excess(p), strings.Join(members, " "))
+		}
+		return t.flush()
+	})
+}
+
+func pools(ctx context.Context, m api.Methods) ([]api.Pool, error) { return m.Pools(ctx) }
+
+func excess(p api.Pool) string {
+	if p.Overflow != "" {
+		return p.Excess + " to " + p.Overflow
+	}
+	return p.Excess
+}
+
+type poolShow struct {
+	Name string `arg:"" help:"The pool."`
+}
+
+// Run prints one pool.
+func (c *poolShow) Run(a *app) error {
+	one := func(ctx context.Context, m api.Methods) (api.Pool, error) {
+		list, err := m.Pools(ctx)
+		if err != nil {
+			return api.Pool{}, err
+		}
+		for _, p := range list {
+			if p.Name == c.Name {
+				return p, nil
+			}
+		}
+		return api.Pool{}, fmt.Errorf("no pool has the name %s: segue pool ls shows them", c.Name)
+	}
+	return show(a, one, func(p api.Pool) error {
+		if err := a.pairs([2]string{"pool", p.Name}, [2]string{"excess", excess(p)}, [2]string{"waiting", number(p.Waiting)}); err != nil {
+			return err
+		}
+		if err := a.say(""); err != nil {
+			return err
+		}
+		t := a.table("SOURCE", "WEIGHT")
+		for _, m := range p.Members {
+			t.row(m.Source, number(m.Weight))
+		}
+		return t.flush()
+	})
+}
+
+type sourceCmd struct {
+	remote
+	Ls     sourceLs     `cmd:"" help:"List sources with what they may and did send today."`
+	Show   sourceShow   `cmd:"" help:"Show one source and its budgets."`
+	Pause  sourcePause  `cmd:"" help:"Stop a source, at one provider or at all."`
+	Resume sourceResume `cmd:"" help:"Let a paused source send again."`
+}
+
+type sourceLs struct{}
+
+// Run prints all sources.
+func (*sourceLs) Run(a *app) error {
+	return show(a, func(ctx context.Context, m api.Methods) ([]api.Source, error) { return m.Sources(ctx) },
+		func(list []api.Source) error {
+			t := a.table("SOURCE", "HOSTNAME", "ADDRESSES", "PLAN", "BUDGETS", "PAUSED")
+			for _, s := range list {
+				t.row(s.Name, s.Hostname, strings.Join(s.Addresses, " "), s.Plan, number(len(s.Budgets)), a.paused(s.Paused))
+			}
+			return t.flush()
+		})
+}
+
+// paused says until when.
+func (a *app) paused(until time.Time) string {
+	switch {
+	case until.IsZero():
+		return ""
+	case !until.Before(api.UntilResumed()):
+		return "until resumed"
+	default:
+		return "until " + a.when(until)
+	}
+}
+
+type sourceShow struct {
+	Name string `arg:"" help:"The source."`
+}
+
+// Run prints one source.
+func (c *sourceShow) Run(a *app) error {
+	return show(a, func(ctx context.Context, m api.Methods) (api.Source, error) { return m.Source(ctx, c.Name) },
+		func(s api.Source) error {
+			plan := s.Plan
+			if plan == "" {
+				plan = "none: it is warm"
+			}
+			err := a.pairs(
+				[2]string{"source", s.Name},
+				[2]string{"hostname", s.Hostname},
+				[2]string{"addresses", strings.Join(s.Addresses, " ")},
+				[2]string{"plan", plan},
+				[2]string{"paused", a.paused(s.Paused)},
+			)
+			if err != nil || len(s.Budgets) == 0 {
+				return err
+			}
+			if err := a.say(""); err != nil {
+				return err
+			}
+			return a.budgets(s.Budgets)
+		})
+}
+
+type sourcePause struct {
+	Name     string        `arg:"" help:"The source."`
+	Provider string        `help:"Only at this provider." placeholder:"NAME"`
+	For      time.Duration `help:"For so long, such as 2h; by default until it is resumed." placeholder:"DURATION"`
+}
+
+// Run pauses a source.
+func (c *sourcePause) Run(a *app) error {
+	if c.For < 0 {
+		return errors.New("--for: a pause cannot end in the past")
+	}
+	p := api.Pause{Source: c.Name, Provider: c.Provider, Until: api.UntilResumed()}
+	if c.For > 0 {
+		p.Until = a.now().Add(c.For).UTC().Truncate(time.Second)
+	}
+	return a.order(func(ctx context.Context, m api.Methods) error { return m.PauseSource(ctx, p) }, c.Name+at(c.Provider)+" is paused "+a.paused(p.Until))
+}
+
+type sourceResume struct {
+	Name     string `arg:"" help:"The source."`
+	Provider string `help:"Only at this provider." placeholder:"NAME"`
+}
+
+// Run resumes a source.
+func (c *sourceResume) Run(a *app) error {
+	p := api.Pause{Source: c.Name, Provider: c.Provider}
+	return a.order(func(ctx context.Context, m api.Methods) error { return m.PauseSource(ctx, p) }, c.Name+at(c.Provider)+" is resumed")
+}
+
+func at(provider string) string {
+	if provider == "" {
+		return ""
+	}
+	return " at " + provider
+}
+
+type warmupCmd struct {
+	remote
+	Show warmupShow `cmd:"" help:"Show today's budgets."`
+}
+
+type warmupShow struct {
+	Source string `arg:"" optional:"" help:"Only this source."`
+}
+
+// Run prints budgets.
+func (c *warmupShow) Run(a *app) error {
+	return show(a, func(ctx context.Context, m api.Methods) ([]api.Warmup, error) {
+		list, err := m.Warmup(ctx)
+		if err != nil || c.Source == "" {
+			return list, err
+		}
+		some := []api.Warmup{}
+		for _, w := range list {
+			if w.Source == c.Source {
+				some = append(some, w)
+			}
+		}
+		if len(some) == 0 { // a source without a budget, or none at all: the engine knows which
+			_, err = m.Source(ctx, c.Source)
+		}
+		return some, err
+	}, a.budgets)
+}
+
+// budgets prints what may be sent today and what was.
+func (a *app) budgets(list []api.Warmup) error {
+	t := a.table("SOURCE", "LANE", "PROVIDER", "PLAN", "STAGE", "DAY", "USED", "ALLOWED", "ADMITS", "WHY")
+	for _, w := range list {
+		lane := ""
+		if w.Segment != "" || w.Tier != "" {
+			lane = w.Segment + "/" + w.Tier
+		}
+		t.row(w.Source, lane, w.Provider, w.Plan, fmt.Sprintf("%d/%d", w.Stage, w.Stages), w.Day, number(w.Used), number(w.Allowed), strings.Join(w.Admit, " "), w.Reason)
+	}
+	return t.flush()
+}
