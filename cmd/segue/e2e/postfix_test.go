@@ -13,8 +13,8 @@ import (
 	"github.com/seguemta/segue/mta/mtatest/peer"
 )
 
-// postfixMain is main.cf: a null client that hands everything to Segue. %[1]s is
-// its directory, %[2]s where Segue listens.
+// postfixMain is main.cf of a Postfix that hands everything to one host. %[1]s is
+// its directory, %[2]s that host, %[3]s is more of it.
 const postfixMain = `
 compatibility_level = 3.6
 queue_directory = %[1]s/spool
@@ -28,17 +28,17 @@ mydestination =
 mynetworks = 127.0.0.0/8
 inet_interfaces = loopback-only
 inet_protocols = ipv4
-relayhost = [%[2]s]:2587
+relayhost = %[2]s
 smtp_tls_security_level = none
 smtp_dns_support_level = disabled
 alias_maps =
 alias_database =
-import_environment = MAIL_CONFIG
+%[3]s
 `
 
 // postfixMaster is master.cf, without what a null client does not need.
 const postfixMaster = `
-%[1]s:2526 inet n - n - - smtpd
+%[1]s:2500 inet n - n - - smtpd
 pickup     unix n - n 60 1 pickup
 cleanup    unix n - n - 0 cleanup
 qmgr       unix n - n 300 1 qmgr
@@ -56,9 +56,9 @@ flush      unix n - n 1000? 0 flush
 postlog    unix-dgram n - n - 1 postlogd
 `
 
-// startPostfix runs a Postfix of its own whose relayhost is the engine, at the
-// nth address.
-func startPostfix(w *world, n int) (dir string) {
+// startPostfix runs a Postfix of its own at the nth address, which gives all mail
+// to a port of the engine; more is more of its main.cf.
+func startPostfix(w *world, n int, port, more string) (dir string) {
 	w.t.Helper()
 	postfix := peer.Command(w.t, "postfix", "postfix")
 	if os.Getuid() != 0 {
@@ -74,7 +74,7 @@ func startPostfix(w *world, n int) (dir string) {
 		w.t.Fatalf("%v\n%s", err, out)
 	}
 	for name, text := range map[string]string{
-		"main.cf":   fmt.Sprintf(postfixMain, dir, w.ip(1)),
+		"main.cf":   fmt.Sprintf(postfixMain, dir, "["+w.ip(1)+"]:"+port, more),
 		"master.cf": fmt.Sprintf(postfixMaster, w.ip(n)),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
@@ -95,6 +95,13 @@ func startPostfix(w *world, n int) (dir string) {
 	if out, err := control("start"); err != nil {
 		w.t.Fatalf("starting Postfix: %v\n%s%s", err, out, logged())
 	}
+	wait(w.t, "Postfix to listen", func() bool {
+		c, err := dial(w.ip(n) + ":" + mailPort)
+		if err == nil {
+			_ = c.Close()
+		}
+		return err == nil
+	})
 	return dir
 }
 
@@ -104,7 +111,7 @@ func TestPostfixRelaysThroughSegue(t *testing.T) {
 	w := newWorld(t)
 	mx := w.exchanger(50, []string{"dest.example"})
 	w.start()
-	dir := startPostfix(w, 60)
+	dir := startPostfix(w, 60, submissionPort, "")
 
 	// Locally, by the sendmail command.
 	cmd := exec.Command(peer.Command(t, "sendmail", "postfix"), "-C", dir, "-f", "news@example.com", "local@dest.example")
@@ -113,12 +120,10 @@ func TestPostfixRelaysThroughSegue(t *testing.T) {
 		t.Fatalf("sendmail: %v\n%s", err, out)
 	}
 	// And over SMTP, two recipients in one transaction.
-	var c *client
-	wait(t, "Postfix to listen", func() bool {
-		var err error
-		c, err = dial(w.ip(60) + ":2526")
-		return err == nil
-	})
+	c, err := dial(w.ip(60) + ":" + mailPort)
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer c.Close()
 	if _, err := c.send("news@example.com", letter(""), "one@dest.example", "two@dest.example"); err != nil {
 		t.Fatal(err)
@@ -126,7 +131,6 @@ func TestPostfixRelaysThroughSegue(t *testing.T) {
 
 	wait(t, "three messages", func() bool { return len(mx.Messages()) >= 3 })
 	w.empty()
-	once(t, "the exchanger", received(mx.Messages()), 3)
 	for _, m := range mx.Messages() {
 		text := string(m.Data)
 		if m.To[0] == "local@dest.example" && !strings.HasSuffix(text, "\r\n.dot\r\n..dots\r\nmore\r\n") {
