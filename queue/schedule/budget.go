@@ -246,10 +246,8 @@ func (m *Machine) budgetMoved(b *budget) {
 		return 1
 	})
 	for _, c := range b.waiters {
-		if c.waiting && c.path != nil {
-			c.waiting = false
-			m.markSite(c.path.site)
-		}
+		c.waiting = nil
+		m.markSite(c.path.site)
 	}
 	clear(b.waiters)
 	b.waiters = b.waiters[:0]

@@ -28,7 +28,7 @@ type claim struct {
 	via     [levels]*purse  // holding: the purse of each budget
 	demand  [levels]int
 	held    [levels]int // holding: slot in the group's heap
-	waiting bool        // in the waiters of a budget
+	waiting *budget     // whose lease it waits for
 	age     time.Time
 	id      ID
 }

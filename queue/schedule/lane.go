@@ -2,6 +2,8 @@
 
 package schedule
 
+import "slices"
+
 // stride is the virtual time that one recipient costs a lane of weight 1.
 const stride = 1 << 20
 
@@ -45,7 +47,11 @@ func (m *Machine) makeClaims(l *lane) {
 // dropLane forgets a lane without mail.
 func (m *Machine) dropLane(l *lane) {
 	for i := range l.claims {
-		m.revoke(&l.claims[i])
+		c := &l.claims[i]
+		m.revoke(c)
+		if b := c.waiting; b != nil {
+			b.waiters = slices.DeleteFunc(b.waiters, func(o *claim) bool { return o == c })
+		}
 	}
 	s := l.key.site
 	if l.slot != 0 {

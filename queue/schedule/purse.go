@@ -240,12 +240,17 @@ func (m *Machine) leased(c *claim) bool {
 	if b == nil {
 		return !m.outranked(c)
 	}
+	m.awaitLease(c, b)
+	return false
+}
+
+// awaitLease asks for a lease and lets the claim's site know when it is there.
+func (m *Machine) awaitLease(c *claim, b *budget) {
 	m.wantLease(b)
-	if !c.waiting {
-		c.waiting = true
+	if c.waiting == nil {
+		c.waiting = b
 		b.waiters = append(b.waiters, c)
 	}
-	return false
 }
 
 // shortLease is how few leased tokens are handed out strictly in order at a site.
@@ -293,5 +298,9 @@ func (m *Machine) leasePending(c *claim) bool {
 			return false
 		}
 	}
-	return !m.leased(c)
+	b := c.unleased()
+	if b != nil {
+		m.awaitLease(c, b)
+	}
+	return b != nil
 }

@@ -7,7 +7,7 @@ func (m *Machine) serve(s *site, r *Ready) {
 	if len(s.ready) == 0 {
 		return
 	}
-	blocked, served := m.scratch[:0], false
+	blocked, served, gone := m.scratch[:0], false, false
 	m.skipped = false
 	for len(s.ready) > 0 {
 		l := s.ready[0]
@@ -17,6 +17,7 @@ func (m *Machine) serve(s *site, r *Ready) {
 			break
 		}
 		if done {
+			gone = true
 			continue // the lane left the heap
 		}
 		s.ready.remove(l.slot)
@@ -27,7 +28,9 @@ func (m *Machine) serve(s *site, r *Ready) {
 	}
 	clear(blocked)
 	m.scratch = blocked[:0]
-	if served || m.skipped {
+	// Who was passed over for a better lane gets another chance once that lane has
+	// sent or left. Where it merely waits for a connection, both do.
+	if served || m.skipped && gone {
 		m.markSite(s)
 	}
 }
@@ -93,16 +96,17 @@ func (m *Machine) choose(l *lane, it *Item) (best *claim, over bool) {
 		return m.chooseTransactional(l, it)
 	}
 	return m.robin(l, func(c *claim) bool {
-		return c.state == claimOpen || c == l.free || c.state == claimHolding && m.stillGranted(c) && m.leased(c)
+		return c.state == claimOpen || c == l.free || c.state == claimHolding && m.stillGranted(c)
 	}), false
 }
 
-// robin picks among the claims that are wanted and have a connection.
+// robin picks among the claims that are wanted, have a connection and, where they
+// spend a budget, a lease.
 func (m *Machine) robin(l *lane, wanted func(*claim) bool) *claim {
 	list, sum := m.candidate[:0], 0
 	for i := range l.claims {
 		c := &l.claims[i]
-		if c.path.usable && wanted(c) && m.connected(c.path) {
+		if c.path.usable && wanted(c) && m.connected(c.path) && (c.state != claimHolding || c == l.free || m.leased(c)) {
 			list = append(list, c)
 			sum += c.member.weight
 		}

@@ -57,7 +57,7 @@ func (m *Machine) settle(q *queue) {
 		if b.domain.state != domainPermanent {
 			return
 		}
-		if !b.failing {
+		if q.due > 0 && !b.failing {
 			b.failing = true
 			m.failing.push(b)
 		}
