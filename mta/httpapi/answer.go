@@ -17,12 +17,16 @@ import (
 type answer struct {
 	http.ResponseWriter
 	status int
+	body   *timedBody // of the request; nil = it has none
 }
 
 // WriteHeader implements [http.ResponseWriter].
 func (a *answer) WriteHeader(status int) {
 	if a.status == 0 {
 		a.status = status
+		if a.body != nil && !a.body.ended { // else net/http reads the rest of the body before it answers
+			a.Header().Set("Connection", "close")
+		}
 	}
 	a.ResponseWriter.WriteHeader(status)
 }
@@ -30,7 +34,7 @@ func (a *answer) WriteHeader(status int) {
 // Write implements [http.ResponseWriter].
 func (a *answer) Write(p []byte) (int, error) {
 	if a.status == 0 {
-		a.status = http.StatusOK
+		a.WriteHeader(http.StatusOK)
 	}
 	return a.ResponseWriter.Write(p)
 }

@@ -48,11 +48,12 @@ func (e endpoint) route() string { return e.method + " " + e.path }
 
 // Limits of bodies.
 const (
-	maxBody     = 1 << 20
-	maxMessage  = 25 << 20
-	readTimeout = 30 * time.Second // for the next piece of a body
-	bodyTimeout = 2 * time.Minute  // for a whole body that is not a stream
-	sendTimeout = 60 * time.Second // for an answer
+	maxBody      = 1 << 20
+	maxMessage   = 25 << 20
+	readTimeout  = 30 * time.Second // for the next piece of a body
+	drainTimeout = time.Second      // for the rest of a body that nobody wants
+	bodyTimeout  = 2 * time.Minute  // for a whole body that is not a stream
+	sendTimeout  = 60 * time.Second // for an answer
 )
 
 // nothing is the answer of an order that has none.

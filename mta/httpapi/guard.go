@@ -5,6 +5,7 @@ package httpapi
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -35,7 +36,10 @@ func (s *server) guard(next http.Handler) http.Handler {
 		a.Header().Set("X-Content-Type-Options", "nosniff")
 		a.Header().Set("Cache-Control", "no-store")
 		if r.ContentLength != 0 {
-			r.Body = &timedBody{ReadCloser: r.Body, control: http.NewResponseController(w)}
+			a.body = &timedBody{ReadCloser: r.Body, control: http.NewResponseController(w)}
+			defer a.body.abandon()
+			r = r.WithContext(r.Context()) // a copy: net/http wants to find its own body in the original
+			r.Body = a.body
 		}
 		if refusal := s.refuse(r); refusal != nil {
 			if refusal.Status == http.StatusUnauthorized {
@@ -53,6 +57,7 @@ func (s *server) guard(next http.Handler) http.Handler {
 type timedBody struct {
 	io.ReadCloser
 	control *http.ResponseController
+	ended   bool // nothing more will come
 }
 
 // Read implements [io.Reader].
@@ -60,7 +65,16 @@ func (b *timedBody) Read(p []byte) (int, error) {
 	_ = b.control.SetReadDeadline(time.Now().Add(readTimeout)) // not every connection has deadlines
 	n, err := b.ReadCloser.Read(p)
 	_ = b.control.SetReadDeadline(time.Time{})
+	b.ended = b.ended || errors.Is(err, io.EOF)
 	return n, err
+}
+
+// abandon bounds what comes after the answer: net/http reads on in a body that
+// the handler left, and would do so for as long as a silent client stays.
+func (b *timedBody) abandon() {
+	if !b.ended {
+		_ = b.control.SetReadDeadline(time.Now().Add(drainTimeout))
+	}
 }
 
 // refuse says why a request is turned away, or nil.
