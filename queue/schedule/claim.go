@@ -33,18 +33,17 @@ type claim struct {
 	id      ID
 }
 
-// makePurses finds the budgets of a claim.
+// makePurses finds the budgets of a claim: those of a source in warm-up, and
+// those of the lane's own plan, whatever source it uses.
 func (m *Machine) makePurses(c *claim) {
-	src := c.path.source
-	if !src.budgeted {
-		return
-	}
-	d, prov := &c.lane.key.class.def, c.path.site.key.provider
+	src, d, prov := c.path.source, &c.lane.key.class.def, c.path.site.key.provider
 	if prov == "" {
 		prov = Other
 	}
-	c.budgets[levelSource] = m.budget(BudgetKey{Source: src.name, Provider: prov}, levelSource)
-	c.budgets[levelTotal] = m.budget(BudgetKey{Source: src.name, Provider: Total}, levelTotal)
+	if src.budgeted {
+		c.budgets[levelSource] = m.budget(BudgetKey{Source: src.name, Provider: prov}, levelSource)
+		c.budgets[levelTotal] = m.budget(BudgetKey{Source: src.name, Provider: Total}, levelTotal)
+	}
 	if d.Plan != "" {
 		k := BudgetKey{Plan: d.Plan, Segment: d.Segment, Tier: d.Tier, Provider: prov}
 		c.budgets[levelLane] = m.budget(k, levelLane)
@@ -78,11 +77,11 @@ func (m *Machine) updateClaim(c *claim) {
 	case !want:
 		m.revoke(c)
 		c.state = claimOff
-	case l.transactional() || !c.path.source.budgeted:
+	case l.transactional() || !c.limited():
 		c.state = claimOpen
-	case c.state == claimOff:
+	case c.state == claimOff, c.state == claimOpen:
 		c.age, c.id = l.age, l.id
-		m.park(c, m.firstLevel(c), true)
+		m.park(c, c.firstLevel(), true)
 	case c.state == claimParked:
 		if !c.age.Equal(l.age) || c.id != l.id {
 			m.reparked(c)
@@ -95,12 +94,14 @@ func (m *Machine) updateClaim(c *claim) {
 	case c.state == claimBarred:
 		c.age, c.id = l.age, l.id
 		m.noteExcess(l)
-	case c.state == claimOpen:
 	}
 }
 
+// limited reports whether any budget stands before a claim.
+func (c *claim) limited() bool { return c.nextLevel(-1) < levels }
+
 // firstLevel is the first budget that can stop a claim.
-func (m *Machine) firstLevel(c *claim) int { return c.nextLevel(-1) }
+func (c *claim) firstLevel() int { return c.nextLevel(-1) }
 
 func (c *claim) nextLevel(after int) int {
 	for i := after + 1; i < levels; i++ {

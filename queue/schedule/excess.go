@@ -20,7 +20,7 @@ func (m *Machine) couldToday(c *claim) bool {
 		return false
 	}
 	until, paused := src.paused(m.now, c.path.site.key.provider)
-	if !src.budgeted {
+	if !c.limited() {
 		return true
 	}
 	for i := c.nextLevel(-1); i < levels; i = c.nextLevel(i) {

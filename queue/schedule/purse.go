@@ -190,7 +190,7 @@ func (m *Machine) unbar(p *purse) {
 		c := p.barred[len(p.barred)-1]
 		p.unbar(c)
 		c.state, c.parked = claimOff, nil
-		m.park(c, m.firstLevel(c), true)
+		m.park(c, c.firstLevel(), true)
 	}
 }
 
@@ -209,6 +209,9 @@ func (m *Machine) noteSpent(p *purse) {
 // isFree reports whether the claim's source already counted the recipient today.
 func (m *Machine) isFree(c *claim, it *Item) bool {
 	b := c.budgets[levelSource]
+	if b == nil && c.limited() {
+		b = c.budgets[c.firstLevel()]
+	}
 	return b != nil && b.valid(m.now) && it.Charged.Source == c.path.source.name && it.Charged.Day == b.cap.Day
 }
 

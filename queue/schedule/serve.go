@@ -190,7 +190,7 @@ func (m *Machine) send(q *queue, c *claim, over bool, r *Ready) {
 // fill moves items from the queue into the transaction and charges them.
 func (m *Machine) fill(co *conn, q *queue, c *claim, over bool, most int) {
 	co.items, co.keys, co.charged, co.n, co.day = co.items[:0], co.keys[:0], co.charged[:0], 0, 0
-	charge := !over && c.path.source.budgeted
+	charge := !over && c.limited()
 	if charge {
 		m.openCharge(co, c)
 	}

@@ -138,7 +138,7 @@ func (m *Machine) whyClaim(c *claim, it *Item, ahead int) Reason {
 			Text: fmt.Sprintf("%s refused %s from source %s, next one at %s", at, count(p.failures, "connection"), src.name, clock(p.until)),
 		}
 	}
-	if src.budgeted && !c.lane.transactional() && !m.isFree(c, it) {
+	if c.limited() && !c.lane.transactional() && !m.isFree(c, it) {
 		if level := m.refusedAt(c); level < levels {
 			return m.whyBudget(c, level, ahead)
 		}
