@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// busy is the configuration of a world in which there is something to see: a cold
+// source beside the warm one, a segment, attributes. %[1]s begins its addresses.
+const busy = `
+[[source]]
+name = "cold"
+addresses = ["%[1]s.12"]
+hostname = "cold.mail.example.net"
+plan = "ramp"
+[[pool]]
+name = "prime"
+excess = "hold"
+[[pool.member]]
+source = "cold"
+[[plan]]
+name = "ramp"
+pace = false
+[[plan.stage]]
+tiers = ["active"]
+per_day = { default = 2, total = 10 }
+[[provider]]
+name = "hooli"
+mx = ["*.hooli.example"]
+[[attribute]]
+name = "contact.status"
+type = "text"
+[[segment]]
+name = "trial"
+order = 10
+where = 'contact.status == "trial"'
+[[segment.assign]]
+tier = "active"
+pool = "prime"
+`
+
+// TestOperatorsSteerARunningEngine plays the conversations of testdata/script,
+// each with an engine of its own. Beside the commands of testscript there are
+//
+//	submit [later] ADDRESS...    submits over SMTP; $ID is the first recipient
+//	until PATTERN COMMAND...     runs segue until its output matches
+//	restart                      kills the engine with kill -9 and starts it
+func TestOperatorsSteerARunningEngine(t *testing.T) {
+	t.Parallel()
+	bin := filepath.Dir(program(t))
+	of := func(ts *testscript.TestScript) *world { return ts.Value(worldKey{}).(*world) }
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(env *testscript.Env) error {
+			w := newWorld(t)
+			w.exchanger(50, []string{"dest.example"})
+			w.head = fmt.Sprintf("budget_zone = %q\n", noon())
+			w.more = fmt.Sprintf(busy, w.net)
+			w.start()
+			env.Values[worldKey{}] = w
+			env.Setenv("SEGUE_ADDR", w.ip(1)+":"+httpPort)
+			env.Setenv("SEGUE_TOKEN", token)
+			env.Setenv("NET", regexp.QuoteMeta(w.net))
+			env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
+			return dateFiles(env.WorkDir)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"submit": func(ts *testscript.TestScript, _ bool, args []string) {
+				header := ""
+				if args[0] == "later" {
+					header, args = later(), args[1:]
+				}
+				ts.Setenv("ID", of(ts).submit(header, args...)+".0")
+			},
+			"until": func(ts *testscript.TestScript, _ bool, args []string) {
+				pattern, err := regexp.Compile("(?m)" + args[0])
+				ts.Check(err)
+				wait(t, args[0], func() bool {
+					stdout, _, code := of(ts).segue(args[1:]...)
+					return code == 0 && pattern.MatchString(stdout)
+				})
+			},
+			"restart": func(ts *testscript.TestScript, _ bool, _ []string) {
+				of(ts).kill()
+				of(ts).start()
+			},
+		},
+	})
+}
+
+// worldKey finds a script's world.
+type worldKey struct{}
+
+// dateFiles puts a date for $YESTERDAY into a script's files.
+func dateFiles(dir string) error {
+	files, err := filepath.Glob(filepath.Join(dir, "*.csv"))
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(f, bytes.ReplaceAll(text, []byte("$YESTERDAY"), []byte(yesterday())), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func yesterday() string { return time.Now().Add(-24 * time.Hour).UTC().Format(time.DateOnly) }
