@@ -36,6 +36,7 @@ import (
 type commands struct {
 	Serve       serveCmd       `cmd:"" help:"Run the engine."`
 	Check       checkCmd       `cmd:"" help:"Check a configuration, or hash a password for it."`
+	Demo        demoCmd        `cmd:"" help:"Show the whole engine on this machine alone, against simulated providers."`
 	Queue       queueCmd       `cmd:"" help:"See and steer queued mail."`
 	Segment     segmentCmd     `cmd:"" help:"See segments."`
 	Contact     contactCmd     `cmd:"" help:"See and import contacts."`
