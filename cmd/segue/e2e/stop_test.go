@@ -39,7 +39,7 @@ func TestAStopLetsWhatIsInFlightFinish(t *testing.T) {
 	mx := w.exchanger(50, []string{"dest.example"}, "dot : delay 700ms")
 	w.head = `shutdown_deadline = "30s"`
 	w.start()
-	w.submitEach("", "dest.example", 12) // five connections: three rounds of 700 ms
+	w.submitEach("dest.example", 12) // five connections: three rounds of 700 ms
 	w.flying(5)
 	began := time.Now()
 	w.terminate()
@@ -87,7 +87,7 @@ func TestAStopCutsWhatDoesNotEnd(t *testing.T) {
 	hanging := w.exchanger(50, []string{"dest.example"}, "dot : hang")
 	w.head = `shutdown_deadline = "1s"`
 	w.start()
-	w.submitEach("", "dest.example", 8)
+	w.submitEach("dest.example", 8)
 	w.flying(5)
 	wait(t, "five messages before their answer", func() bool {
 		n := 0

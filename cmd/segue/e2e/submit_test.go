@@ -51,7 +51,7 @@ func dial(addr string) (*client, error) {
 	}
 	c := &client{textproto.NewConn(raw), raw}
 	if _, _, err = c.ReadResponse(220); err == nil {
-		_, err = c.cmd(250, "EHLO app.example.com")
+		err = c.cmd(250, "EHLO app.example.com")
 	}
 	if err != nil {
 		_ = raw.Close()
@@ -60,25 +60,25 @@ func dial(addr string) (*client, error) {
 	return c, nil
 }
 
-func (c *client) cmd(want int, format string, args ...any) (string, error) {
+func (c *client) cmd(want int, format string, args ...any) error {
 	if err := c.PrintfLine(format, args...); err != nil {
-		return "", err
+		return err
 	}
-	_, text, err := c.ReadResponse(want)
-	return text, err
+	_, _, err := c.ReadResponse(want)
+	return err
 }
 
 // send carries one message out and returns the text of the last reply.
 func (c *client) send(from, text string, to ...string) (string, error) {
-	if _, err := c.cmd(250, "MAIL FROM:<%s>", from); err != nil {
+	if err := c.cmd(250, "MAIL FROM:<%s>", from); err != nil {
 		return "", err
 	}
 	for _, a := range to {
-		if _, err := c.cmd(250, "RCPT TO:<%s>", a); err != nil {
+		if err := c.cmd(250, "RCPT TO:<%s>", a); err != nil {
 			return "", err
 		}
 	}
-	if _, err := c.cmd(354, "DATA"); err != nil {
+	if err := c.cmd(354, "DATA"); err != nil {
 		return "", err
 	}
 	d := c.DotWriter()
@@ -117,22 +117,19 @@ func (w *world) submit(header string, to ...string) string {
 }
 
 // submitEach sends a message to each of n addresses of a domain, over one connection.
-func (w *world) submitEach(header, domain string, n int) []string {
+func (w *world) submitEach(domain string, n int) {
 	w.t.Helper()
 	c, err := dial(w.ip(1) + ":" + submissionPort)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	defer c.Close()
-	var list []string
 	for i := range n {
 		to := fmt.Sprintf("r%d@%s", i, domain)
-		if _, err := c.send("news@example.com", letter(header), to); err != nil {
+		if _, err := c.send("news@example.com", letter(""), to); err != nil {
 			w.t.Fatal(err)
 		}
-		list = append(list, to)
 	}
-	return list
 }
 
 // received counts messages by recipient.
