@@ -172,24 +172,49 @@ func aggregate(provider string) string {
 	return ""
 }
 
-// writeWhy prints what `segue queue why` is about.
+// writeWhy prints what `segue queue why` says.
 func writeWhy(b *strings.Builder, w *api.Why) {
-	fmt.Fprintf(b, "  segue queue why %s\n", w.ID)
-	t := &table{left: 3}
-	t.row("", "state", w.State)
-	t.row("", "lane", w.Lane)
-	if w.Provider != "" {
-		t.row("", "provider", w.Provider)
+	fmt.Fprintf(b, "  $ segue queue why %s\n", w.ID)
+	for _, line := range wrap(w.Text, textWidth) {
+		b.WriteString("  " + line + "\n")
 	}
-	t.row("", "waits for", w.Code+": "+w.Text)
-	t.row("", "ahead", strconv.Itoa(w.Ahead))
-	if !w.Until.IsZero() {
-		t.row("", "until", w.Until.UTC().Format(time.DateTime)+" UTC")
-	}
-	if !w.Expected.IsZero() {
-		t.row("", "expected", w.Expected.UTC().Format(time.DateTime)+" UTC")
+	b.WriteString("\n")
+	t := &table{left: 2}
+	for _, x := range [][2]string{
+		{"lane", w.Lane}, {"provider", w.Provider}, {"source", w.Source}, {"ahead", strconv.Itoa(w.Ahead)},
+		{"until", utc(w.Until)}, {"expected", utc(w.Expected)},
+	} {
+		if x[1] != "" {
+			t.row(x[0], x[1])
+		}
 	}
 	t.write(b)
+}
+
+func utc(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.DateTime) + " UTC"
+}
+
+// textWidth is how wide a sentence is printed.
+const textWidth = 90
+
+// wrap breaks a sentence between words.
+func wrap(s string, width int) []string {
+	var lines []string
+	line := ""
+	for _, w := range strings.Fields(s) {
+		if line != "" && len(line)+1+len(w) > width {
+			lines, line = append(lines, line), ""
+		}
+		if line != "" {
+			line += " "
+		}
+		line += w
+	}
+	return append(lines, line)
 }
 
 // write prints whom the cold source reached first.

@@ -3,10 +3,12 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
 
+	"github.com/seguemta/segue/mta/api"
 	"github.com/seguemta/segue/mta/event"
 )
 
@@ -44,13 +46,15 @@ func (r *run) follow(ctx context.Context, phase string, done func() (submitted i
 }
 
 // wait returns when everything is concluded or waits for something that a demo
-// does not wait for: tomorrow's budget, a longer back-off.
+// does not wait for: tomorrow's budget, a longer back-off. Where patience ends first,
+// it lets every source rest, so that what is counted then stands still.
 func (r *run) wait(ctx context.Context) error {
 	deadline := r.began.Add(r.o.Patience)
 	var failed error
+	late := false
 	err := r.follow(ctx, "delivering", func() (int, bool) {
 		now := r.o.Now()
-		if now.After(deadline) {
+		if late = now.After(deadline); late {
 			return len(r.mails), true
 		}
 		if now.Sub(r.tally.moved) < stillFor || r.tally.pending(deadline) || r.world.Returning() > 0 {
@@ -63,8 +67,32 @@ func (r *run) wait(ctx context.Context) error {
 		}
 		return len(r.mails), sum.InFlight == 0
 	})
-	if err != nil {
-		return err
+	if err != nil || failed != nil || !late {
+		return cmp.Or(err, failed)
 	}
-	return failed
+	return r.rest(ctx)
+}
+
+// restFor bounds the wait for what is in flight when the sources rest.
+const restFor = 10 * time.Second
+
+// rest pauses every source and waits until nothing is in flight.
+func (r *run) rest(ctx context.Context) error {
+	sources, err := r.engine.API.Sources(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the sources: %w", err)
+	}
+	end := r.o.Now().Add(restFor)
+	for _, s := range sources {
+		if err := r.engine.API.PauseSource(ctx, api.Pause{Source: s.Name, Until: end.Add(restFor)}); err != nil {
+			return fmt.Errorf("letting a source rest: %w", err)
+		}
+	}
+	var failed error
+	err = r.follow(ctx, "counting", func() (int, bool) {
+		var sum api.QueueSummary
+		sum, failed = r.engine.API.QueueSummary(ctx)
+		return len(r.mails), failed != nil || sum.InFlight == 0 || r.o.Now().After(end)
+	})
+	return cmp.Or(err, failed)
 }
