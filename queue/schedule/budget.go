@@ -75,7 +75,7 @@ func (b *budget) share(now time.Time, n int) int {
 	case !c.Pace:
 		return n
 	}
-	return int(muldiv(uint64(n), uint64(now.Sub(c.Open)), uint64(c.Close.Sub(c.Open))))
+	return int(muldiv(int64(n), int64(now.Sub(c.Open)), int64(c.Close.Sub(c.Open))))
 }
 
 // released is how much of the day has been given out by now: the first
@@ -191,28 +191,31 @@ func (b *budget) shareTime(n, of int) time.Time {
 	if of <= 0 || n <= 0 || n > of || !c.Pace {
 		return c.Open
 	}
-	width := uint64(c.Close.Sub(c.Open))
-	at := muldiv(uint64(n), width, uint64(of))
-	if muldiv(at, uint64(of), width) < uint64(n) {
+	width := int64(c.Close.Sub(c.Open))
+	at := muldiv(int64(n), width, int64(of))
+	if muldiv(at, int64(of), width) < int64(n) {
 		at++
 	}
 	return c.Open.Add(time.Duration(at))
 }
 
-// muldiv is a*b/c without overflow, for a <= c or b <= c.
-func muldiv(a, b, c uint64) uint64 {
-	if c == 0 {
-		return a
+// muldiv is a*b/c without overflow, for numbers that are not negative, with a <= c or b <= c.
+func muldiv(a, b, c int64) int64 {
+	if a <= 0 || b <= 0 || c <= 0 {
+		return 0
 	}
-	hi, lo := bits.Mul64(a, b)
-	q, _ := bits.Div64(hi, lo, c)
-	return q
+	hi, lo := bits.Mul64(uint64(a), uint64(b))
+	q, _ := bits.Div64(hi, lo, uint64(c))
+	return int64(q) //nolint:gosec // not above the larger of a and b
 }
 
 // capFact takes what a budget allows today. Within a day the machine's own
 // count stays; a new day starts from the fact's.
 func (m *Machine) capFact(f *Cap) {
 	b := m.budget(f.Key, f.Key.level())
+	if !b.known && !b.must {
+		m.bind(b)
+	}
 	if b.known && b.cap.Day == f.Day {
 		b.leased = max(b.leased, f.Leased)
 	} else {
@@ -225,6 +228,18 @@ func (m *Machine) capFact(f *Cap) {
 	m.unbar(&b.main)
 	m.budgetMoved(b)
 	m.wantLease(b)
+}
+
+// bind makes lanes that went without a budget look again: from its first cap
+// on it limits them.
+func (m *Machine) bind(b *budget) {
+	for _, l := range m.laneList {
+		for i := range l.claims {
+			if l.claims[i].budgets[b.main.level] == b {
+				m.markLane(l)
+			}
+		}
+	}
 }
 
 func (m *Machine) leasedFact(f *Leased) {

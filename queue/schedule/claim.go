@@ -34,7 +34,7 @@ type claim struct {
 }
 
 // makePurses finds the budgets of a claim: those of a source in warm-up, and
-// those of the lane's own plan, whatever source it uses.
+// those of the lane's own plan, whatever source it uses. Transactional mail has no plan.
 func (m *Machine) makePurses(c *claim) {
 	src, d, prov := c.path.source, &c.lane.key.class.def, c.path.site.key.provider
 	if prov == "" {
@@ -44,7 +44,7 @@ func (m *Machine) makePurses(c *claim) {
 		c.budgets[levelSource] = m.budget(BudgetKey{Source: src.name, Provider: prov}, levelSource)
 		c.budgets[levelTotal] = m.budget(BudgetKey{Source: src.name, Provider: Total}, levelTotal)
 	}
-	if d.Plan != "" {
+	if d.Plan != "" && !d.Transactional {
 		k := BudgetKey{Plan: d.Plan, Segment: d.Segment, Tier: d.Tier, Provider: prov}
 		c.budgets[levelLane] = m.budget(k, levelLane)
 		k.Provider = Total

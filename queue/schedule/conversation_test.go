@@ -17,8 +17,10 @@ import (
 // the machine. The file name is the sentence that the scenario shows.
 func TestConversations(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		t.Helper()
 		w := newWorld(t, Options{})
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			t.Helper()
 			w.t = t
 			w.out.Reset()
 			w.command(d)
@@ -163,7 +165,7 @@ func (w *world) define(f []string) {
 		w.step(DefineSource{Name: f[1], Budgeted: p.has("budgeted")})
 	case "pool":
 		def := DefinePool{Name: f[1], Excess: Excess(p.m["excess"]), Overflow: p.m["overflow"]}
-		for _, s := range strings.Split(p.m["members"], ",") {
+		for s := range strings.SplitSeq(p.m["members"], ",") {
 			name, weight, _ := strings.Cut(s, ":")
 			n := 1
 			if weight != "" {
@@ -305,7 +307,7 @@ func (w *world) fact(cmd string, p params) {
 // scenario wants to answer itself: "take hold=lease,resolve,load".
 func (w *world) answerQuietly(p params) {
 	keep := w.r
-	for _, s := range strings.Split(p.m["hold"], ",") {
+	for s := range strings.SplitSeq(p.m["hold"], ",") {
 		switch s {
 		case "lease":
 			w.r.Lease = nil

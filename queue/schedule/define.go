@@ -2,7 +2,10 @@
 
 package schedule
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 func (m *Machine) class(id ClassID) *class {
 	c := m.classes[id]
@@ -111,13 +114,11 @@ func (m *Machine) rebuildLanes() {
 	for _, s := range m.sourceList {
 		m.refreshSource(s)
 	}
-	for i := len(m.backlogList) - 1; i >= 0; i-- {
-		if i >= len(m.backlogList) {
-			continue
+	for _, b := range slices.Clone(m.backlogList) {
+		if b.live {
+			m.repin(b)
+			m.settleAll(b)
 		}
-		b := m.backlogList[i]
-		m.repin(b)
-		m.settleAll(b)
 	}
 }
 

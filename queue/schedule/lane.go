@@ -151,7 +151,7 @@ func (l *lane) advance(n int) {
 	s := l.key.site
 	t := &s.vtime[l.kind()]
 	*t = max(*t, l.pass)
-	l.pass += uint64(n) * stride / uint64(l.key.class.def.Weight)
+	l.pass += int64(n) * stride / int64(l.key.class.def.Weight)
 	if l.slot != 0 {
 		s.ready.fix(l.slot)
 	}

@@ -9,8 +9,8 @@ import (
 
 // settleAll settles every queue of a backlog.
 func (m *Machine) settleAll(b *backlog) {
-	for i := len(b.pins) - 1; i >= 0; i-- {
-		m.settle(b.pins[i])
+	for _, q := range slices.Backward(b.pins) { // settle may drop the one it is given
+		m.settle(q)
 	}
 	m.settle(&b.main)
 }

@@ -128,8 +128,7 @@ func (m *Machine) refreshPath(p *path) {
 
 // unpin frees the mail that is kept to a source which has been paused.
 func (m *Machine) unpin(p *path) {
-	for i := len(p.site.lanes) - 1; i >= 0; i-- {
-		l := p.site.lanes[i]
+	for _, l := range p.site.lanes { // lanes are only marked here: none is dropped
 		if l.key.pin != p.source {
 			continue
 		}

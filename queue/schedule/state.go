@@ -85,7 +85,7 @@ type site struct {
 	paths  []*path
 	lanes  []*lane
 	ready  heap[*lane]
-	vtime  [2]uint64 // virtual time of transactional and of other lanes
+	vtime  [2]int64 // virtual time of transactional and of other lanes
 	dirty  bool
 	queues int // attached, over all lanes
 	users  int // domains that resolve here
@@ -171,7 +171,6 @@ type conn struct {
 	n            int // tokens taken from each
 	day          Day
 	fresh        bool // tier "new"
-	bySource     bool
 	transmitting bool
 }
 
@@ -239,7 +238,7 @@ type lane struct {
 	claims []claim
 	open   int    // claims that may send now
 	free   *claim // source from which the first item is free today
-	pass   uint64
+	pass   int64
 	seq    uint64
 	slot   int // in site.ready
 	dirty  bool

@@ -188,7 +188,7 @@ func (w *world) answer() (busy bool) {
 	}
 	for _, l := range r.Lease {
 		w.leases[l.Key] = l.Total
-		w.step(Leased{Key: l.Key, Day: l.Day, Total: l.Total})
+		w.step(Leased(l))
 	}
 	for _, d := range r.Resolve {
 		if f, ok := w.sites[d]; ok {
@@ -250,7 +250,7 @@ func (w *world) at(t time.Time) string {
 	day := ""
 	if n := d / (24 * time.Hour); n > 0 {
 		day = fmt.Sprintf("day%d+", n)
-		d -= n * 24 * time.Hour
+		d %= 24 * time.Hour
 	}
 	s := fmt.Sprintf("%s%02d:%02d:%02d", day, int(d.Hours()), int(d.Minutes())%60, int(d.Seconds())%60)
 	if ns := d % time.Second; ns != 0 {

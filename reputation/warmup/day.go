@@ -21,7 +21,7 @@ func (d Day) utc() time.Time { return time.Unix(int64(d)*86400, 0).UTC() }
 // [DayBounds]: start <= t < end.
 func DayOf(t time.Time, loc *time.Location) Day {
 	y, m, d := t.In(loc).Date()
-	day := Day(time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Unix() / 86400)
+	day := Day(time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Unix() / 86400) //nolint:gosec // five million years
 	switch {
 	case t.Before(startOf(day, loc)):
 		return day - 1

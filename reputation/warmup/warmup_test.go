@@ -18,10 +18,12 @@ import (
 // TestPlans plays plans over days: one file each, the name is the sentence it shows.
 func TestPlans(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		t.Helper()
 		var p Plan
 		var states map[string]State
 		day := Day(20780)
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			t.Helper()
 			var b strings.Builder
 			switch d.Cmd {
 			case "plan":
@@ -79,6 +81,7 @@ func number(t *testing.T, s string) int {
 
 // readPlan reads one stage a line: "tiers=active,new share=0.15 default=500 google=200".
 func readPlan(t *testing.T, d *datadriven.TestData) Plan {
+	t.Helper()
 	var p Plan
 	for _, a := range d.CmdArgs {
 		if a.Key == "used" {
@@ -87,7 +90,7 @@ func readPlan(t *testing.T, d *datadriven.TestData) Plan {
 	}
 	for line := range strings.Lines(d.Input) {
 		s := Stage{PerDay: map[string]int{}}
-		for _, f := range strings.Fields(line) {
+		for f := range strings.FieldsSeq(line) {
 			k, v, _ := strings.Cut(f, "=")
 			switch k {
 			case "tiers":
