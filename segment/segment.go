@@ -139,7 +139,7 @@ func Open(o Options) (*DB, error) {
 	}
 	d := &DB{
 		store: s, secret: append([]byte{}, o.SuppressionKey...), schema: o.Schema, tiers: o.Tiers, segments: segments,
-		log: o.Logger.With(slog.String("component", "segment")), now: o.Now, flipped: make(chan struct{}, 1),
+		log: o.Logger, now: o.Now, flipped: make(chan struct{}, 1),
 	}
 	d.values.New = func() any { return d.schema.NewValues() }
 	if err := d.load(); err != nil {

@@ -83,6 +83,9 @@ func (a *app) act(t target, act api.QueueAct, done string) error {
 			act.ID = id
 			got, err := m.QueueAct(ctx, act)
 			sum.Recipients += got.Recipients
+			if err != nil && sum.Recipients == 0 {
+				return sum, err
+			}
 			if err != nil {
 				return sum, fmt.Errorf("%w (%s before it %s)", err, plural(sum.Recipients, "recipient"), done)
 			}

@@ -67,7 +67,7 @@ func (c *contactImport) send(a *app, ctx context.Context, m api.Methods) (api.Im
 	p.end()
 	if err != nil {
 		if _, refused := errors.AsType[*api.Error](err); !refused && !c.DryRun && p.sent > 0 {
-			return r, fmt.Errorf("%w; run the import again: it goes on where it was", err)
+			return r, &interruptedError{err}
 		}
 		return r, err
 	}
@@ -78,6 +78,18 @@ func (c *contactImport) send(a *app, ctx context.Context, m api.Methods) (api.Im
 	}
 	return r, nil
 }
+
+// interruptedError is what ended an import that had begun.
+type interruptedError struct{ cause error }
+
+// Error says what to do.
+func (e *interruptedError) Error() string { return e.cause.Error() + again }
+
+// Unwrap returns the cause.
+func (e *interruptedError) Unwrap() error { return e.cause }
+
+// again goes behind the reason why an import ended early.
+const again = "; run the import again: it goes on where it was"
 
 func (c *contactImport) rejects() string { return c.File + ".rejected.csv" }
 

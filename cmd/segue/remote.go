@@ -58,6 +58,9 @@ func (a *app) order(give func(context.Context, api.Methods) error, done string) 
 
 // explain says what an error means and what to do.
 func explain(a *app, err error) string {
+	if e, ok := errors.AsType[*interruptedError](err); ok {
+		return explain(a, e.cause) + again
+	}
 	addr := ""
 	if a.remote != nil {
 		addr = a.remote.Addr

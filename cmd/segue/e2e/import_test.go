@@ -87,7 +87,7 @@ where = 'contact.status == "trial" || contact.status == "paying"'
 	}()
 	wait(t, "part of the import", func() bool { return w.members("everyone") > rows/10 })
 	w.kill()
-	if said := <-importing; !strings.Contains(said, "exit 1: segue: ") {
+	if said := <-importing; !strings.Contains(said, "exit 1: segue: ") || !strings.Contains(said, "run the import again") {
 		t.Errorf("the interrupted import ended with %s", said)
 	}
 
