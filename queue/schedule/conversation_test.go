@@ -281,6 +281,11 @@ func (w *world) fact(cmd string, p params) {
 		n := len(w.trans[c].Items)
 		w.conclude(c, Concluded{Refunded: n}, w.clock(p, "retry", w.now.Add(5*time.Minute)), false)
 		w.step(ConnDown{Conn: c, Failed: true})
+	case "loaded":
+		for _, p := range w.pages {
+			w.step(p)
+		}
+		w.pages = nil
 	case "leased":
 		k := BudgetKey{Source: p.m["source"], Provider: p.m["provider"]}
 		w.leases[k] = p.num("total", 0)
@@ -314,6 +319,9 @@ func (w *world) answerQuietly(p params) {
 		case "resolve":
 			w.r.Resolve = nil
 		case "load":
+			for _, l := range w.r.Load {
+				w.pages = append(w.pages, w.page(l)) // as the disk is now
+			}
 			w.r.Load = nil
 		case "move":
 			w.r.Move, w.r.Fail = nil, nil

@@ -19,6 +19,7 @@ type world struct {
 	start time.Time
 	r     Ready
 	out   strings.Builder
+	pages []Loaded // read, not yet told
 
 	disk  map[backlogKey][]Item
 	trans map[Conn]Transaction
