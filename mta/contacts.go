@@ -4,6 +4,7 @@ package mta
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -50,15 +51,16 @@ func reason(s *segment.Suppression) string {
 	return s.Reason + " (" + s.Scope + ")"
 }
 
-// Check implements queue.Contacts.
+// Check implements queue.Contacts. A suppression that is known holds, also for
+// transactional mail, however far the rest is behind.
 func (c *contacts) Check(e *store.Entry, class store.Class, signing string) (tier, suppressed string, err error) {
 	now := c.now()
-	if c.lag(now) > maxLag {
-		return "", "", queue.ErrLagging
-	}
 	tier, s, err := c.db.Check(e.Contact, e.Address, class.Stream, signing, now)
 	if err != nil {
 		return "", "", fmt.Errorf("reading a contact: %w", err)
+	}
+	if c.lag(now) > maxLag {
+		return "", reason(s), queue.ErrLagging
 	}
 	if c.stream(class.Stream).Transactional {
 		tier = "" // transactional mail does not obey tiers
@@ -123,6 +125,8 @@ func (c *contacts) relane(ctx context.Context, q *queue.Queue) {
 	for ctx.Err() == nil {
 		n, err := c.relanePage(ctx, q)
 		switch {
+		case errors.Is(err, queue.ErrLagging):
+			pause(ctx, time.Second)
 		case err != nil && ctx.Err() == nil:
 			c.log.Error("bringing changed contacts to queued mail failed, trying again", slog.Any("error", err))
 			pause(ctx, time.Second)

@@ -139,7 +139,7 @@ func (e *Engine) openStores() error {
 	e.people, err = segment.Open(segment.Options{
 		Dir: filepath.Join(string(e.c.DataDir), "contacts"), FS: e.o.PeopleFS, Cache: e.cache, SuppressionKey: secrets.suppression,
 		Schema: e.plan.schema, Tiers: e.plan.tierRules, Segments: e.plan.segments, Now: e.o.Now,
-		Logger: e.log.With(slog.String("component", "contacts")), Registerer: e.o.Registry,
+		Logger: e.log, Registerer: e.o.Registry,
 	})
 	if err != nil {
 		return err
@@ -175,7 +175,10 @@ func (e *Engine) Run(ctx context.Context) error {
 	group.run("metrics", e.observer.follow)
 	group.run("disk space", e.watchSpace)
 	cut := make(chan int, 1)
-	group.run("queue", func(ctx context.Context) { cut <- e.queue.Run(ctx, hard) })
+	group.fail("queue", func(ctx context.Context) error {
+		cut <- e.queue.Run(ctx, hard)
+		return e.mail.Err() // without a store there is nothing left to do: a restart reads what is on disk
+	})
 	for _, s := range e.servers {
 		group.fail(s.name, func(ctx context.Context) error { return s.serve(ctx, hard) })
 	}

@@ -36,6 +36,7 @@ func badRequest(title string, err error) error {
 // Health implements api.Methods.
 func (m methods) Health(context.Context) (api.Health, error) {
 	h := api.Health{Version: m.o.Version, Started: m.started, Problems: []string{}}
+	h.Sequence, _ = m.mail.Durable()
 	if err := m.mail.Err(); err != nil {
 		h.Problems = append(h.Problems, err.Error())
 	}
@@ -84,7 +85,7 @@ func (m methods) find(ctx context.Context, q api.QueueQuery) ([]store.Entry, map
 		if err != nil {
 			return nil, nil, badRequest("the address cannot be read", err)
 		}
-		list, err := m.mail.OfAddress(a.Key(), limit(q.Limit))
+		list, err := m.mail.OfAddress(a.Key(), store.ID{}, limit(q.Limit))
 		return keep(list, func(e *store.Entry) bool { return selects(&q, e, m.mail.Class(e.Class), flying) }), flying, err
 	}
 	var from store.ID

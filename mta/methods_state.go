@@ -105,7 +105,7 @@ func (m methods) Contact(_ context.Context, address string) (api.Contact, error)
 	for i := range c.Suppressions {
 		out.Suppressions = append(out.Suppressions, suppressionOf(&c.Suppressions[i]))
 	}
-	queued, err := m.mail.OfAddress(a.Key(), 1000)
+	queued, err := m.mail.OfAddress(a.Key(), store.ID{}, 1000)
 	out.Queued = len(queued)
 	return out, err
 }

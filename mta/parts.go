@@ -47,7 +47,7 @@ func (e *Engine) makeQueue() error {
 		return err
 	}
 	e.queue, err = queue.New(queue.Options{
-		Store: e.mail, Transport: transport, Resolver: routes{router, e.o.Now}, Contacts: e.contacts, Budgets: e.warm,
+		Store: e.mail, Transport: transport, Resolver: routes{router, classifier{table}, e.o.Now}, Contacts: e.contacts, Budgets: e.warm,
 		Sources: e.plan.defineSource, Pools: e.plan.definePool, Providers: e.plan.defineProv,
 		Lane:   e.plan.lane,
 		Relane: func(c store.Class, tier string) store.Class { return e.admit.Lane(c.Stream, c.Segment, tier) },

@@ -51,8 +51,9 @@ func newRouter(c *config.Config, o *Options) (*mx.Router, netx.Guard, error) {
 
 // routes plugs the router into the queue.
 type routes struct {
-	router *mx.Router
-	now    func() time.Time
+	router   *mx.Router
+	classify classifier
+	now      func() time.Time
 }
 
 // Resolve implements queue.Resolver.
@@ -67,6 +68,8 @@ func (r routes) Resolve(ctx context.Context, domain string) queue.Route {
 	route.Reply.Text = err.Error()
 	if errors.As(err, &e) {
 		route.Permanent, route.Reply, route.Until = e.Permanent(), e.Reply(), bounded(e.Until, now, routeRetry)
+		// The same reply means the same, whoever finds that the domain takes no mail.
+		route.Class, route.Verdict = r.classify.Classify("", route.Reply)
 	}
 	return route
 }

@@ -20,22 +20,47 @@ type act struct {
 	class  store.Class // Relaned
 	reply  string
 	code   int
-	class0 string // bounce class, for Bounced
+	bounce string // bounce class and verdict, for Bounced
+	blame  string
+	// order says that somebody relies on the answer: where the recipient is in
+	// flight it comes when the act is durable, not when it is taken down.
+	order bool
 }
 
 // errBusy says that another change of the same recipient is under way.
 var errBusy = errors.New("recipient is being changed")
 
+// await leaves an act with a recipient in flight. Of two acts the later holds,
+// but one that ends the recipient holds against one that does not.
+func (q *Queue) await(id store.ID, a *act, done func(error)) {
+	old := q.owned.flying[id]
+	if old != nil && old.act.kind.Final() && (!a.kind.Final() || old.done != nil) {
+		if a.order {
+			done(ErrSuperseded)
+		} else {
+			done(nil)
+		}
+		return
+	}
+	if old != nil && old.done != nil {
+		old.done(ErrSuperseded)
+	}
+	next := &waiting{act: a}
+	if a.order {
+		next.done = done
+	} else {
+		done(nil)
+	}
+	q.owned.flying[id] = next
+}
+
 // apply carries out an act on a recipient and calls done, from any goroutine,
-// with nil when it is durable or waits for the recipient's conclusion, with
-// [ErrNotFound] where the recipient is concluded.
+// with nil when it is durable or (unless it is an order) waits for the
+// recipient's conclusion, with [ErrNotFound] where the recipient is concluded.
 func (q *Queue) apply(id store.ID, a *act, done func(error)) {
 	q.mail.act(func(now time.Time) {
-		if waiting, flying := q.owned.flying[id]; flying {
-			if waiting == nil || a.kind.Final() {
-				q.owned.flying[id] = a
-			}
-			done(nil)
+		if _, flying := q.owned.flying[id]; flying {
+			q.await(id, a, done)
 			return
 		}
 		if q.owned.changed[id] {
@@ -45,6 +70,10 @@ func (q *Queue) apply(id store.ID, a *act, done func(error)) {
 		r, err := q.store.Recipient(id)
 		if err != nil {
 			done(notFound(err))
+			return
+		}
+		if q.owned.unheard(&r) {
+			done(errBusy)
 			return
 		}
 		q.owned.changed[id] = true
@@ -69,14 +98,15 @@ func (q *Queue) commitAct(id store.ID, r store.Recipient, a *act, done func(erro
 		return err
 	}, func(err error) {
 		q.mail.act(func(now time.Time) {
-			delete(q.owned.changed, id)
-			if err != nil {
-				next = &r // it stays what it was
-				if errors.Is(err, store.ErrStale) {
-					next = nil
-				}
+			q.owned.settled(r.Address.Domain, schedule.ClassID(r.Class), id)
+			switch {
+			case errors.Is(err, store.ErrStale):
+				q.reclaim(now, id)
+			case err != nil:
+				q.settle(now, id, &r) // it stays what it was
+			default:
+				q.settle(now, id, next)
 			}
-			q.settle(now, id, next)
 		})
 		done(notFound(err))
 	})
@@ -101,7 +131,7 @@ func (q *Queue) write(tx *store.Tx, id store.ID, r store.Recipient, a *act) (*st
 		return nil, err
 	}
 	e := q.event(id, &r, m)
-	e.Kind, e.Reason, e.Code, e.Reply, e.Class = a.kind, a.reason, a.code, a.reply, a.class0
+	e.Kind, e.Reason, e.Code, e.Reply, e.Class, e.Verdict = a.kind, a.reason, a.code, a.reply, a.bounce, a.blame
 	if a.kind.Final() {
 		if a.kind == event.Expired && r.Attempts == 0 {
 			e.Reason = "unsent"
@@ -123,9 +153,8 @@ func (q *Queue) write(tx *store.Tx, id store.ID, r store.Recipient, a *act) (*st
 		next.Class, _ = tx.Class(a.class)
 		e.Tier, e.Pool, e.Plan = a.class.Tier, a.class.Pool, a.class.Plan
 	}
-	tx.Put(id, r, next)
+	next = tx.Put(id, r, next)
 	tx.Event(&e)
-	next.Generation = r.Generation + 1
 	return &next, nil
 }
 
@@ -157,17 +186,46 @@ func (q *Queue) move(m schedule.Move) {
 		to.Pool, to.Plan = m.Pool, ""
 		a = &act{kind: event.Relaned, reason: "pool " + class.Pool + " overflows", class: to}
 	}
-	q.apply(id, a, q.logged("moving excess mail"))
+	q.apply(id, a, q.answered("moving excess mail", m.Domain, m.Class, m.Item))
 }
 
 // fail bounces mail for a domain that takes none.
 func (q *Queue) fail(f schedule.Fail) {
-	route, ok := q.routes.get(f.Domain)
-	if !ok {
-		route.Reply.Text = "the domain takes no mail"
+	route := q.routes.get(f.Domain)
+	a := &act{kind: event.Bounced, code: route.Reply.Code, reply: route.Reply.Text, bounce: route.Class, blame: route.Verdict, reason: "no route"}
+	q.apply(store.ID(f.Item.ID), a, q.answered("bouncing mail of a domain that takes none", f.Domain, f.Class, f.Item))
+}
+
+// answered gives the machine its answer to a decision that could not be carried
+// out: whoever it let go of comes back after a moment.
+func (q *Queue) answered(what, domain string, class schedule.ClassID, it schedule.Item) func(error) {
+	log := q.logged(what)
+	return func(err error) {
+		log(err)
+		switch {
+		case err == nil, errors.Is(err, errBusy), errors.Is(err, store.ErrClosed):
+			// Whoever changes it tells the machine; a store that failed ends the queue.
+		case errors.Is(err, ErrNotFound):
+			q.mail.act(func(now time.Time) {
+				q.machine.Step(now, schedule.Gone{Domain: domain, Class: class, ID: schedule.ID(it.ID)})
+			})
+		default:
+			q.mail.act(func(time.Time) {
+				if q.soft.Err() == nil {
+					q.wg.Go(func() { q.giveBack(domain, class, it) })
+				}
+			})
+		}
 	}
-	a := &act{kind: event.Bounced, code: route.Reply.Code, reply: route.Reply.Text, class0: "BadDomain", reason: "no route"}
-	q.apply(store.ID(f.Item.ID), a, q.logged("bouncing mail of a domain that takes none"))
+}
+
+// giveBack returns a recipient to its lane after a moment.
+func (q *Queue) giveBack(domain string, class schedule.ClassID, it schedule.Item) {
+	if wait(q.soft, lagWait) == nil {
+		q.mail.act(func(now time.Time) {
+			q.machine.Step(now, schedule.Queued{Domain: domain, Class: class, Item: it})
+		})
+	}
 }
 
 func (q *Queue) logged(what string) func(error) {

@@ -15,7 +15,8 @@ import (
 type counts struct {
 	mu        sync.Mutex
 	lanes     map[countKey]*Count
-	providers map[string]string // of a domain, once resolved
+	providers map[string]string // of a domain with a named provider, once resolved
+	sweep     int               // size of providers at which domains without mail are forgotten
 	caps      map[schedule.BudgetKey]*Budget
 	order     []schedule.BudgetKey
 	dayStart  time.Time
@@ -40,6 +41,7 @@ type Budget struct {
 func (c *counts) init() {
 	c.lanes = make(map[countKey]*Count)
 	c.providers = make(map[string]string)
+	c.sweep = minSweep
 	c.caps = make(map[schedule.BudgetKey]*Budget)
 }
 
@@ -83,8 +85,29 @@ func (c *counts) flying() int {
 func (c *counts) place(domain, provider string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if provider == "" {
+		delete(c.providers, domain)
+		return
+	}
 	c.providers[domain] = provider
+	if len(c.providers) < c.sweep {
+		return
+	}
+	busy := make(map[string]bool)
+	for k := range c.lanes {
+		busy[k.domain] = true
+	}
+	for name := range c.providers {
+		if !busy[name] {
+			delete(c.providers, name)
+		}
+	}
+	c.sweep = max(minSweep, 2*len(c.providers))
 }
+
+// minSweep is far more domains than the machine remembers without mail: one that
+// is forgotten here is looked up again, and named again, before it sends.
+const minSweep = 50_000
 
 func (c *counts) setCaps(list []schedule.Cap) {
 	c.mu.Lock()

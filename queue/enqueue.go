@@ -4,6 +4,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -41,6 +42,9 @@ type Recipient struct {
 // the message survives a power cut. An error means that nothing was accepted,
 // or, where ctx ended first, that it is not known.
 func (q *Queue) Enqueue(ctx context.Context, s *Submission) (uint64, error) {
+	if len(s.Recipients) == 0 {
+		return 0, errors.New("enqueuing a message: it has no recipients")
+	}
 	m := s.Message
 	m.Size = int64(len(s.Body))
 	m.Recipients = uint32(len(s.Recipients)) //nolint:gosec // the listener bounds them
@@ -62,6 +66,9 @@ func (q *Queue) Enqueue(ctx context.Context, s *Submission) (uint64, error) {
 	}
 	done := make(chan error, 1)
 	q.store.Submit(func(tx *store.Tx) error {
+		if err := ctx.Err(); err != nil {
+			return err // nobody waits for it any more
+		}
 		if mid == 0 {
 			mid = tx.NewMessage()
 		}
@@ -96,14 +103,10 @@ func (q *Queue) accept(tx *store.Tx, mid uint64, m *store.Message, list []Recipi
 		class, _ := tx.Class(in.Class)
 		r := store.Recipient{
 			Address: in.Address, Contact: in.Contact, Class: class, Version: in.Version,
-			Due: in.Due, Queued: tx.Now(), Expires: in.Expires, Generation: 1,
-		}
-		if r.Due.IsZero() {
-			r.Due = tx.Now().Truncate(time.Millisecond)
+			Due: latest(in.Due, tx.Now()), Queued: tx.Now(), Expires: latest(in.Expires, tx.Now()),
 		}
 		if in.Suppressed == "" {
-			tx.Add(id, r)
-			queued = append(queued, store.Entry{ID: id, Recipient: r})
+			queued = append(queued, store.Entry{ID: id, Recipient: tx.Add(id, r)})
 		}
 		e := q.event(id, &r, m)
 		e.Kind, e.Segments = event.Accepted, in.Segments
@@ -122,9 +125,19 @@ func (q *Queue) accept(tx *store.Tx, mid uint64, m *store.Message, list []Recipi
 	return queued
 }
 
+// latest is t, or now where t is over: what is overdue is due now, and what
+// expired on its way in stands where expiry still looks.
+func latest(t, now time.Time) time.Time {
+	if t.Before(now) {
+		return now
+	}
+	return t
+}
+
 func (q *Queue) queued(now time.Time, list []store.Entry) {
 	for i := range list {
 		e := &list[i]
+		q.owned.heard = max(q.owned.heard, e.Sequence)
 		q.step(now, schedule.Queued{Domain: e.Address.Domain, Class: schedule.ClassID(e.Class), Item: item(e)})
 	}
 }

@@ -29,6 +29,8 @@ type world struct {
 	caps       func(now time.Time) []schedule.Cap
 	pause      func(ctx context.Context) // before the peer answers
 	order      []string                  // addresses as they were received
+	lookup     func(ctx context.Context) // before a domain is resolved
+	lookups    int                       // under way
 }
 
 func newWorld() *world {
@@ -67,7 +69,17 @@ func (w *world) Send(ctx context.Context, job *Job) *Result {
 	return res
 }
 
-func (w *world) Resolve(_ context.Context, domain string) Route {
+func (w *world) Resolve(ctx context.Context, domain string) Route {
+	w.mu.Lock()
+	block := w.lookup
+	w.lookups++
+	w.mu.Unlock()
+	if block != nil {
+		block(ctx)
+	}
+	w.mu.Lock()
+	w.lookups--
+	w.mu.Unlock()
 	return Route{Site: "mx." + domain, Until: time.Now().Add(time.Hour)}
 }
 
@@ -75,7 +87,7 @@ func (w *world) Check(e *store.Entry, _ store.Class, _ string) (string, string, 
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.lagging {
-		return "", "", ErrLagging
+		return "", w.suppressed[e.Address.Local], ErrLagging
 	}
 	return w.tiers[e.Address.Local], w.suppressed[e.Address.Local], nil
 }
@@ -114,7 +126,8 @@ type running struct {
 	t    testing.TB
 	w    *world
 	st   *store.Store
-	stop func() int
+	quit func() int // ends the queue
+	stop func() int // and closes its store
 }
 
 var ranks = map[string]int{"active": 0, "warm": 1, "new": 2, "cooling": 3, "dormant": 4, "dead": 5} //nolint:gochecknoglobals // a table
@@ -144,15 +157,19 @@ func start(t testing.TB, fs vfs.FS, w *world) *running {
 		done <- q.Run(ctx, hard)
 	}()
 	r := &running{Queue: q, t: t, w: w, st: st}
+	r.quit = sync.OnceValue(func() int {
+		cancel()
+		n := <-done
+		cut()
+		return n
+	})
 	stopped := false
 	r.stop = func() int {
 		if stopped {
 			return 0
 		}
 		stopped = true
-		cancel()
-		n := <-done
-		cut()
+		n := r.quit()
 		if err := st.Close(); err != nil {
 			t.Error(err)
 		}

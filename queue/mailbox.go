@@ -49,25 +49,3 @@ func (m *mailbox) take() []letter {
 	m.list, m.spare = m.spare[:0], list
 	return list
 }
-
-// routes remembers the last route of each domain that waits, for what the
-// machine does not need to know: why a domain takes no mail.
-type routes struct {
-	mu sync.Mutex
-	m  map[string]Route
-}
-
-func (r *routes) init() { r.m = make(map[string]Route) }
-
-func (r *routes) set(domain string, route Route) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.m[domain] = route
-}
-
-func (r *routes) get(domain string) (Route, bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	route, ok := r.m[domain]
-	return route, ok
-}

@@ -40,30 +40,39 @@ func (q *Queue) maintain(ctx context.Context) {
 	}
 }
 
-// expire ends mail whose time is over, in whatever state it is.
+// expire ends mail whose time is over, in whatever state it is. What is in
+// flight or being changed is passed over and seen again.
 func (q *Queue) expire(ctx context.Context) error {
 	now := q.o.Now()
+	var last *store.Entry
 	for {
-		list, err := q.store.Expired(now, page)
+		list, err := q.store.Expired(now, last, page)
 		if err != nil {
 			return fmt.Errorf("reading the expiry index: %w", err)
 		}
-		if len(list) > 0 {
-			err := q.applyAll(ctx, list, func(store.Entry) *act { return &act{kind: event.Expired, reason: "max_age passed"} })
-			if err != nil && !errors.Is(err, errBusy) {
-				return err
-			}
-			if err == nil && len(list) == page {
-				continue
-			}
-			return nil // what is in flight or being changed is seen again
+		if len(list) == 0 {
+			break
 		}
-		return q.store.Commit(ctx, func(tx *store.Tx) error {
-			tx.PutExpiryCursor(now)
-			return nil
-		})
+		err = q.applyAll(ctx, list, func(store.Entry) *act { return &act{kind: event.Expired, reason: "max_age passed"} })
+		if err != nil && !errors.Is(err, errBusy) {
+			return err
+		}
+		last = &list[len(list)-1]
 	}
+	if last != nil || minutes(now) == q.scanned {
+		return nil // some may be left, or the cursor is where it would be put
+	}
+	err := q.store.Commit(ctx, func(tx *store.Tx) error {
+		tx.PutExpiryCursor(now)
+		return nil
+	})
+	if err == nil {
+		q.scanned = minutes(now)
+	}
+	return err
 }
+
+func minutes(t time.Time) int64 { return t.Unix() / 60 }
 
 // applyAll carries out an act on each recipient and waits until all are durable.
 // The first error is returned after all have ended; a recipient that is

@@ -14,20 +14,41 @@ import (
 	"github.com/seguemta/segue/queue/store"
 )
 
-// do applies one act and waits for it.
+// busyWait is how soon a recipient that is being changed is tried again.
+const busyWait = 50 * time.Millisecond
+
+// do applies one act and waits until it is durable. An act on a recipient in
+// flight applies at its conclusion and is answered then; where ctx ends before
+// that, it still applies.
 func (q *Queue) do(ctx context.Context, id store.ID, a *act) error {
-	done := make(chan error, 1)
-	q.apply(id, a, func(err error) { done <- err })
+	a.order = true
+	for {
+		done := make(chan error, 1)
+		q.apply(id, a, func(err error) { done <- err })
+		err := q.answer(ctx, done)
+		if !errors.Is(err, errBusy) {
+			return err
+		}
+		if err := wait(ctx, busyWait); err != nil {
+			return err
+		}
+	}
+}
+
+// answer waits for what the machine's goroutine answers.
+func (q *Queue) answer(ctx context.Context, done <-chan error) error {
 	select {
 	case err := <-done:
 		return err
 	case <-ctx.Done():
 		return context.Cause(ctx)
+	case <-q.ended:
+		return ErrStopping
 	}
 }
 
 // Drop concludes a recipient as dropped. In flight, it is dropped only if the
-// attempt under way does not deliver it.
+// attempt under way does not deliver it ([ErrNotFound] if it does).
 func (q *Queue) Drop(ctx context.Context, id store.ID, reason string) error {
 	return q.do(ctx, id, &act{kind: event.Dropped, reason: reason})
 }
@@ -57,43 +78,57 @@ func (q *Queue) Move(ctx context.Context, id store.ID, pool string) error {
 // what may not be sent any more is concluded, what changed its tier for the
 // better moves. It returns when every change is durable, and may be repeated.
 func (q *Queue) Recheck(ctx context.Context, address rfc5321.Address) error {
+	var after store.ID
 	for {
-		list, err := q.store.OfAddress(address.Key(), page)
+		list, err := q.store.OfAddress(address.Key(), after, page)
 		if err != nil {
 			return fmt.Errorf("reading a contact's queued mail: %w", err)
 		}
-		err = q.applyAll(ctx, list, q.recheck)
-		if !errors.Is(err, errBusy) {
+		var lagging error
+		err = q.applyAll(ctx, list, func(e store.Entry) *act {
+			a, err := q.recheck(e)
+			if errors.Is(err, ErrLagging) {
+				lagging = err
+			}
+			return a
+		})
+		switch {
+		case errors.Is(err, errBusy):
+			if err := wait(ctx, busyWait); err != nil {
+				return err
+			}
+			continue
+		case err != nil:
 			return err
+		case lagging != nil:
+			return lagging
+		case len(list) < page:
+			return nil
 		}
-		if err := wait(ctx, 50*time.Millisecond); err != nil {
-			return err
-		}
+		after = list[len(list)-1].ID
 	}
 }
 
-// recheck is what the state of a contact asks of one of its queued mails.
-func (q *Queue) recheck(e store.Entry) *act {
+// recheck is what the state of a contact asks of one of its queued mails. What
+// cannot be read is seen again by the check at the door.
+func (q *Queue) recheck(e store.Entry) (*act, error) {
 	class := q.store.Class(e.Class)
 	m, err := q.store.Message(e.ID.Message)
 	if err != nil {
-		return nil // concluded meanwhile, or unreadable: the check at the door sees it again
+		return nil, err
 	}
 	tier, suppressed, err := q.o.Contacts.Check(&e, class, m.Domain)
-	if err != nil {
-		return nil // as above
-	}
 	if suppressed != "" {
-		return &act{kind: event.Suppressed, reason: suppressed}
+		return &act{kind: event.Suppressed, reason: suppressed}, nil
 	}
-	if tier == "" || tier == class.Tier {
-		return nil
+	if err != nil || tier == "" || tier == class.Tier {
+		return nil, err
 	}
 	to := q.o.Relane(class, tier)
 	if to == class || q.o.Lane(to).Rank >= q.o.Lane(class).Rank {
-		return nil // a demotion is seen when the mail is about to leave
+		return nil, nil // a demotion is seen when the mail is about to leave
 	}
-	return &act{kind: event.Relaned, reason: "tier is now " + tier, class: to}
+	return &act{kind: event.Relaned, reason: "tier is now " + tier, class: to}, nil
 }
 
 func wait(ctx context.Context, d time.Duration) error {
@@ -154,6 +189,9 @@ func (q *Queue) Why(ctx context.Context, id store.ID) (*Status, error) {
 		}
 		e := store.Entry{ID: id, Recipient: s.Record}
 		s.Why = q.machine.Why(now, s.Record.Address.Domain, schedule.ClassID(s.Record.Class), item(&e))
+		if until, lagging := q.lagging[schedule.ClassID(s.Record.Class)]; lagging {
+			s.Why = schedule.Reason{Code: WhyContacts, Text: "contact state lags behind its events: marketing mail waits", Until: until}
+		}
 		if _, flying := q.owned.flying[id]; flying {
 			s.State = "in_flight"
 		}
@@ -162,17 +200,12 @@ func (q *Queue) Why(ctx context.Context, id store.ID) (*Status, error) {
 
 // ask runs f in the machine's goroutine and waits for it.
 func (q *Queue) ask(ctx context.Context, f func(now time.Time)) error {
-	done := make(chan struct{})
+	done := make(chan error, 1)
 	q.mail.act(func(now time.Time) {
 		f(now)
-		close(done)
+		done <- nil
 	})
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return q.answer(ctx, done)
 }
 
 // Pause stops a source, at one provider or at all ("" ), until a time; the zero

@@ -22,8 +22,11 @@ var (
 	ErrLagging = errors.New("contact state lags behind its events")
 	// ErrNotFound says that no such recipient waits.
 	ErrNotFound = errors.New("no such recipient in the queue")
-	// ErrStopping says that the queue takes no more mail.
-	ErrStopping = errors.New("queue is stopping")
+	// ErrStopping says that the queue has ended and answers nothing any more.
+	ErrStopping = errors.New("queue has stopped")
+	// ErrSuperseded says that another act on a recipient in flight came first or
+	// weighs more: this one was not carried out.
+	ErrSuperseded = errors.New("another act on the recipient in flight takes its place")
 )
 
 // Transport carries transactions to mail exchangers. Dial is called from a
@@ -85,7 +88,8 @@ type Result struct {
 // Contacts is what the queue asks about a recipient when it is about to leave.
 type Contacts interface {
 	// Check returns the contact's tier ("" = unchanged) and why it may not be
-	// mailed ("" = it may). ErrLagging holds marketing mail for a moment.
+	// mailed ("" = it may), which holds also beside an error. ErrLagging, like any
+	// error, holds marketing mail for a moment.
 	Check(entry *store.Entry, class store.Class, signing string) (tier, suppressed string, err error)
 }
 
@@ -99,6 +103,7 @@ type Route struct {
 	Site, Provider string
 	Permanent      bool // the domain takes no mail; Reply says why
 	Reply          rfc5321.Reply
+	Class, Verdict string // of the reply, where Permanent
 	Until          time.Time
 }
 

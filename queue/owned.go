@@ -12,9 +12,18 @@ import (
 // Run's goroutine, so that "in flight" means the same to the machine, to an
 // operator's act and to a page that comes back from disk.
 type owned struct {
-	flying  map[store.ID]*act // value: what waits for the conclusion
+	flying  map[store.ID]*waiting // value: what waits for the conclusion, or nil
 	changed map[store.ID]bool
 	loads   map[lane]map[store.ID]bool // what left a lane while a page of it was being read
+	// heard is the sequence up to which the facts of new mail have arrived. What
+	// is newer may be on disk already and belongs to its own fact, which follows.
+	heard uint64
+}
+
+// waiting is an act on a recipient in flight.
+type waiting struct {
+	act  *act
+	done func(error) // nil = nobody waits for it
 }
 
 type lane struct {
@@ -23,7 +32,7 @@ type lane struct {
 }
 
 func (o *owned) init() {
-	o.flying = make(map[store.ID]*act)
+	o.flying = make(map[store.ID]*waiting)
 	o.changed = make(map[store.ID]bool)
 	o.loads = make(map[lane]map[store.ID]bool)
 }
@@ -31,11 +40,18 @@ func (o *owned) init() {
 func (o *owned) depart(id store.ID) { o.flying[id] = nil }
 
 // land takes a recipient back from its connection and returns what waited for that.
-func (o *owned) land(domain string, class schedule.ClassID, id store.ID) *act {
-	a := o.flying[id]
+func (o *owned) land(domain string, class schedule.ClassID, id store.ID) *waiting {
+	w := o.flying[id]
 	delete(o.flying, id)
 	o.left(domain, class, id)
-	return a
+	return w
+}
+
+// settled ends a change. A page of the old lane that is still being read may
+// show the recipient as it was.
+func (o *owned) settled(domain string, class schedule.ClassID, id store.ID) {
+	delete(o.changed, id)
+	o.left(domain, class, id)
 }
 
 // left notes that a recipient is no longer where a page being read may show it.
@@ -45,22 +61,26 @@ func (o *owned) left(domain string, class schedule.ClassID, id store.ID) {
 	}
 }
 
+// unheard reports whether a recipient is new mail whose own fact is still to come.
+func (o *owned) unheard(r *store.Recipient) bool {
+	return r.Generation == 1 && r.Sequence > o.heard
+}
+
 func (o *owned) loading(domain string, class schedule.ClassID) {
 	o.loads[lane{domain, class}] = make(map[store.ID]bool)
 }
 
-// loaded takes out of a page what left or changed its owner since it was asked for.
-func (o *owned) loaded(domain string, class schedule.ClassID, items []schedule.Item) []schedule.Item {
-	key := lane{domain, class}
-	set := o.loads[key]
-	delete(o.loads, key)
-	kept := items[:0]
-	for _, it := range items {
-		id := store.ID(it.ID)
-		_, flying := o.flying[id]
-		if !set[id] && !flying && !o.changed[id] {
-			kept = append(kept, it)
+// loaded gives the items of a page without what left, changed its owner or came
+// since it was asked for.
+func (o *owned) loaded(domain string, class schedule.ClassID, page []store.Entry) []schedule.Item {
+	set := o.loads[lane{domain, class}]
+	items := make([]schedule.Item, 0, len(page))
+	for i := range page {
+		e := &page[i]
+		_, flying := o.flying[e.ID]
+		if !set[e.ID] && !flying && !o.changed[e.ID] && !o.unheard(&e.Recipient) {
+			items = append(items, item(e))
 		}
 	}
-	return kept
+	return items
 }

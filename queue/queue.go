@@ -28,7 +28,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/seguemta/segue/mta/event"
 	"github.com/seguemta/segue/queue/schedule"
 	"github.com/seguemta/segue/queue/store"
 )
@@ -46,13 +45,18 @@ type Queue struct {
 	known   map[store.ClassID]bool
 	conns   map[schedule.Conn]*connection
 	owned   owned
+	lagging lagging
 	counts  counts
 	dayEnd  time.Time
 	soft    context.Context // ends when no new transaction may start
 	hard    context.Context // ends when connections must be cut
 	ready   schedule.Ready
+	routes  routes
+	lookups []string // domains that wait for a lookup
+	looking int      // lookups under way
 
-	routes routes
+	scanned int64         // minute of the expiry cursor; maintain's own
+	ended   chan struct{} // closed when Run has returned
 }
 
 // New prepares a queue: it reads what is on disk, so that mail which is enqueued
@@ -67,6 +71,7 @@ func New(o Options) (*Queue, error) {
 		machine: schedule.New(o.Schedule),
 		known:   make(map[store.ClassID]bool),
 		conns:   make(map[schedule.Conn]*connection),
+		lagging: make(lagging), ended: make(chan struct{}),
 	}
 	q.mail.init()
 	q.owned.init()
@@ -81,11 +86,17 @@ func New(o Options) (*Queue, error) {
 
 // Run schedules and delivers until ctx ends, then starts no new transaction, and
 // gives those under way until hard ends. It returns when every goroutine of the
-// queue has, with how many transactions were cut off.
+// queue has, with how many recipients were cut off. It also returns when the store
+// failed (store.Err says why): without it no outcome can be recorded, and what
+// was sent would be sent again.
 func (q *Queue) Run(ctx, hard context.Context) (cut int) {
+	defer close(q.ended)
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	q.soft, q.hard = ctx, hard
 	q.wg.Go(func() { q.maintain(ctx) })
 	q.loop(ctx)
+	stop()
 	cut = q.drain(hard)
 	q.wg.Wait()
 	return cut
@@ -106,6 +117,7 @@ func (q *Queue) start() error {
 	if err := q.roll(now); err != nil {
 		return err
 	}
+	q.owned.heard, _ = q.store.Durable()
 	return errors.Join(
 		q.store.Backlogs(func(b store.Backlog) error {
 			q.define(now, b.Class)
@@ -129,15 +141,20 @@ func (q *Queue) loop(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-q.store.Failed():
+			return
 		case <-q.mail.signal:
 		case <-timer.C:
 		}
-		q.turn(timer)
+		if !q.turn(timer) {
+			return
+		}
 	}
 }
 
-// turn feeds what arrived to the machine and carries out what it decides.
-func (q *Queue) turn(timer *time.Timer) {
+// turn feeds what arrived to the machine and carries out what it decides. It
+// reports whether the queue may go on.
+func (q *Queue) turn(timer *time.Timer) bool {
 	now := q.o.Now()
 	for _, l := range q.mail.take() {
 		if l.act != nil {
@@ -152,13 +169,20 @@ func (q *Queue) turn(timer *time.Timer) {
 			q.dayEnd = now.Add(10 * time.Second)
 		}
 	}
+	wake := q.dayEnd
+	if next := q.releaseLagging(now); !next.IsZero() && next.Before(wake) {
+		wake = next
+	}
+	if q.store.Err() != nil {
+		return false // an outcome that was not recorded may be behind what arrived
+	}
 	q.machine.Take(now, &q.ready)
 	q.act(&q.ready)
-	wake := q.dayEnd
 	if !q.ready.Wake.IsZero() && q.ready.Wake.Before(wake) {
 		wake = q.ready.Wake
 	}
 	timer.Reset(max(wake.Sub(now), 0))
+	return true
 }
 
 // step hands a fact to the machine after what it presupposes.
@@ -170,10 +194,6 @@ func (q *Queue) step(now time.Time, f schedule.Fact) {
 	case schedule.Gone:
 		q.counts.add(f.Domain, store.ClassID(f.Class), -1)
 		q.owned.left(f.Domain, f.Class, store.ID(f.ID))
-	case schedule.Loaded:
-		f.Items = q.owned.loaded(f.Domain, f.Class, f.Items)
-		q.machine.Step(now, f)
-		return
 	case schedule.Resolved:
 		q.counts.place(f.Domain, f.Provider)
 	}
@@ -190,11 +210,10 @@ func (q *Queue) define(now time.Time, id store.ClassID) {
 // act carries out the machine's decisions.
 func (q *Queue) act(r *schedule.Ready) {
 	for _, l := range r.Load {
-		q.owned.loading(l.Domain, l.Class)
-		q.wg.Go(func() { q.load(l) })
+		q.startLoad(l)
 	}
 	for _, domain := range r.Resolve {
-		q.wg.Go(func() { q.resolve(domain) })
+		q.lookup(domain)
 	}
 	for _, l := range r.Lease {
 		q.lease(l)
@@ -235,42 +254,6 @@ func (q *Queue) depart(t schedule.Transaction) schedule.Transaction {
 	return t
 }
 
-// load reads a page of a lane's schedule.
-func (q *Queue) load(l schedule.Load) {
-	durable, _ := q.store.Durable()
-	list, more, err := q.store.Schedule(l.Domain, store.ClassID(l.Class), store.Position{Due: l.After.Due, ID: store.ID(l.After.ID)}, l.Limit)
-	if err != nil {
-		q.log.Error("reading the schedule failed", slog.Any("error", err))
-		// More keeps the lane open: the machine asks again when it is next due.
-		q.mail.fact(schedule.Loaded{Domain: l.Domain, Class: l.Class, More: true})
-		return
-	}
-	items := make([]schedule.Item, 0, len(list))
-	for i := range list {
-		// What is not yet synced is not there: its own fact follows its sync.
-		if list[i].Sequence <= durable {
-			items = append(items, item(&list[i]))
-		}
-	}
-	q.mail.fact(schedule.Loaded{Domain: l.Domain, Class: l.Class, Items: items, More: more})
-}
-
-func item(e *store.Entry) schedule.Item {
-	return schedule.Item{
-		ID: schedule.ID(e.ID), Due: e.Due, Queued: e.Queued, Expires: e.Expires,
-		Pin: e.Pin, PinUntil: e.PinUntil, Attempts: e.Attempts,
-		Charged: schedule.Charge{Source: e.Charged, Day: schedule.Day(e.ChargeDay)},
-	}
-}
-
-func (q *Queue) resolve(domain string) {
-	route := q.o.Resolver.Resolve(q.hard, domain)
-	q.routes.set(domain, route)
-	q.mail.fact(schedule.Resolved{
-		Domain: domain, Site: route.Site, Provider: route.Provider, Permanent: route.Permanent, Until: route.Until,
-	})
-}
-
 // drain waits for the transactions under way; hard cuts them.
 func (q *Queue) drain(hard context.Context) (cut int) {
 	for id, c := range q.conns {
@@ -295,16 +278,4 @@ func (q *Queue) drain(hard context.Context) (cut int) {
 			return cut
 		}
 	}
-}
-
-// tell writes a warning event that belongs to no message.
-func (q *Queue) tell(e event.Event) {
-	q.store.Submit(func(tx *store.Tx) error {
-		tx.Event(&e)
-		return nil
-	}, func(err error) {
-		if err != nil {
-			q.log.Error("writing an event failed", slog.String("kind", string(e.Kind)), slog.Any("error", err))
-		}
-	})
 }

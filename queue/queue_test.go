@@ -21,6 +21,7 @@ func bubble(t *testing.T, f func(t *testing.T, w *world, r *running)) {
 		w := newWorld()
 		r := start(t, vfs.NewMem(), w)
 		f(t, w, r)
+		synctest.Wait()
 		r.verify()
 		r.stop()
 	})

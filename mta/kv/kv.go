@@ -202,6 +202,17 @@ func (d *DB) Epoch() uint64 { return d.epoch }
 // by [DB.Close]. After false, derived state deserves a check.
 func (d *DB) CleanShutdown() bool { return d.clean }
 
+// Abandon is Close for a store that cannot be trusted any more: it is not
+// marked as cleanly closed.
+func (d *DB) Abandon() error {
+	d.closeOnce.Do(func() {
+		if err := d.db.Close(); err != nil {
+			d.closeErr = fmt.Errorf("closing store: %w", err)
+		}
+	})
+	return d.closeErr
+}
+
 // Close flushes what is in memory, marks the store as cleanly closed and
 // releases it. Iterators and snapshots must be closed before. Calling it again
 // returns the first result.

@@ -21,6 +21,7 @@ type group struct {
 	errs  []error
 	last  uint64 // event sequence reached
 	err   error  // applying failed
+	sync  bool   // applied: the disk is to be waited for
 }
 
 // Commit runs op and returns when its writes are on disk (nil), or when it was
@@ -41,11 +42,13 @@ func (s *Store) Commit(ctx context.Context, op Op) error {
 // Submit is Commit without the wait: done is called once, from the committer's
 // goroutines, in the order of the operations; it must not block or call Commit.
 func (s *Store) Submit(op Op, done func(error)) {
-	select {
-	case s.ops <- request{op: op, done: done}:
-	case <-s.quit:
+	s.gate.RLock()
+	defer s.gate.RUnlock()
+	if s.gate.shut {
 		done(ErrClosed)
+		return
 	}
+	s.ops <- request{op: op, done: done}
 }
 
 // WriteBody stores a large body ahead of its message, outside of the committer's
@@ -119,6 +122,7 @@ func (s *Store) build(first request) *group {
 	g.last = s.state.nextEvent - 1
 	if g.err == nil {
 		g.err = s.apply(g.batch)
+		g.sync = g.err == nil && s.sync.Sync
 	}
 	if g.err != nil {
 		s.fail(g.err)
@@ -153,11 +157,14 @@ func (s *Store) run(g *group, tx *Tx, r request) {
 func (s *Store) syncLoop() {
 	defer s.wg.Done()
 	for g := range s.groups {
-		if g.err == nil && s.sync.Sync {
-			g.err = g.batch.SyncWait()
-			if g.err != nil {
-				s.fail(g.err)
+		if g.sync {
+			if err := g.batch.SyncWait(); err != nil {
+				s.fail(err)
 			}
+		}
+		if g.err == nil {
+			// Also where it was an earlier group that failed: the log ends there.
+			g.err = s.Err()
 		}
 		if g.err == nil {
 			s.raise(g.last)
@@ -182,6 +189,7 @@ func (s *Store) fail(err error) {
 	defer s.mu.Unlock()
 	if s.mu.failed == nil {
 		s.mu.failed = fmt.Errorf("%w after a write error: %w", ErrClosed, err)
+		close(s.failed)
 		s.log.Error("queue store failed", slog.Any("error", err))
 	}
 }

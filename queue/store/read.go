@@ -294,7 +294,7 @@ func (s *Store) Parked(hold string, after ID, limit int) ([]Entry, error) {
 	if after != (ID{}) {
 		from = append(appendID(append([]byte{}, prefix...), after), 0)
 	}
-	return s.entries(prefix, from, limit)
+	return s.entries(prefix, from, limit, nil)
 }
 
 // AllParked calls f for every parked recipient.
@@ -312,29 +312,27 @@ func (s *Store) AllParked(f func(Entry) error) error {
 	})
 }
 
-// OfAddress reads the queued recipients of an address key.
-func (s *Store) OfAddress(key string, limit int) ([]Entry, error) {
+// OfAddress reads up to limit queued recipients of an address key, behind an id.
+func (s *Store) OfAddress(key string, after ID, limit int) ([]Entry, error) {
 	prefix := addressPrefix(key)
-	list, err := s.entries(prefix, prefix, limit)
-	if err != nil {
-		return nil, err
+	from := prefix
+	if after != (ID{}) {
+		from = append(appendID(append([]byte{}, prefix...), after), 0)
 	}
-	same := list[:0]
-	for _, e := range list {
-		if e.Address.Key() == key {
-			same = append(same, e)
-		}
-	}
-	return same, nil
+	return s.entries(prefix, from, limit, func(e *Entry) bool { return e.Address.Key() == key })
 }
 
-// Expired reads up to limit recipients whose expiry lies in a finished minute.
-func (s *Store) Expired(now time.Time, limit int) ([]Entry, error) {
+// Expired reads up to limit recipients whose expiry lies in a finished minute,
+// behind one of an earlier page (nil = from the cursor on).
+func (s *Store) Expired(now time.Time, after *Entry, limit int) ([]Entry, error) {
 	cursor, err := s.number(nameExpiry)
 	if err != nil {
 		return nil, err
 	}
 	from := binary.BigEndian.AppendUint32([]byte{prefixExpiry}, uint32(cursor)) //nolint:gosec // written from uint32
+	if after != nil {
+		from = append(expiryKey(after.Expires, after.ID), 0)
+	}
 	var list []Entry
 	err = s.scan([]byte{prefixExpiry}, from, func(k, _ []byte) error {
 		if binary.BigEndian.Uint32(k[1:]) > minute(now) || len(list) == limit {
@@ -365,7 +363,7 @@ func (s *Store) Recipients(from ID, f func(Entry) error) error {
 	})
 }
 
-func (s *Store) entries(prefix, from []byte, limit int) ([]Entry, error) {
+func (s *Store) entries(prefix, from []byte, limit int, keep func(*Entry) bool) ([]Entry, error) {
 	var list []Entry
 	err := s.scan(prefix, from, func(k, _ []byte) error {
 		if len(list) == limit {
@@ -379,10 +377,24 @@ func (s *Store) entries(prefix, from []byte, limit int) ([]Entry, error) {
 		if err != nil {
 			return err
 		}
-		list = append(list, Entry{ID: id, Recipient: r})
+		if e := (Entry{ID: id, Recipient: r}); keep == nil || keep(&e) {
+			list = append(list, e)
+		}
 		return nil
 	})
 	return list, err
+}
+
+// SentOf reads the sent index of all recipients of a message.
+func (s *Store) SentOf(mid uint64) (map[ID]Sent, error) {
+	m := make(map[ID]Sent)
+	err := s.scan(key64(prefixSent, mid), nil, func(k, v []byte) error {
+		id, _ := cutID(k)
+		sent, err := decodeSent(v)
+		m[id] = sent
+		return err
+	})
+	return m, err
 }
 
 // Head reads the oldest events of the log, durable or not.

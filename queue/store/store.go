@@ -77,8 +77,16 @@ type Store struct {
 	ops    chan request
 	groups chan *group
 	quit   chan struct{}
+	failed chan struct{} // closed when mu.failed is set
 	wg     sync.WaitGroup
 	opened bool // whether the last shutdown was clean
+
+	// gate is held for reading while an operation is handed over, so that none
+	// is handed to a committer that has gone.
+	gate struct {
+		sync.RWMutex
+		shut bool
+	}
 
 	// Owned by the committer goroutine.
 	state state
@@ -124,7 +132,7 @@ func Open(o Options) (*Store, error) {
 	}
 	s := &Store{
 		db: db, log: o.Logger, now: o.Now, sync: pebble.Sync, block: o.IDBlock,
-		ops: make(chan request, 1024), groups: make(chan *group, 1), quit: make(chan struct{}),
+		ops: make(chan request, 1024), groups: make(chan *group, 1), quit: make(chan struct{}), failed: make(chan struct{}),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -171,6 +179,13 @@ func (s *Store) load() error {
 	if err := s.loadClasses(); err != nil {
 		return err
 	}
+	err = s.scan([]byte{prefixDay}, nil, func(k, _ []byte) error {
+		s.state.day = binary.BigEndian.Uint32(k[1:]) // the last one stays
+		return nil
+	})
+	if err != nil {
+		return err
+	}
 	if err := s.loadCounters(); err != nil {
 		return err
 	}
@@ -200,8 +215,8 @@ func (s *Store) loadCounters() error {
 			return err
 		}
 		if !s.opened && c.Leased > c.Used {
-			hour := s.now().UTC().Hour()
-			c.Hours[hour] += c.Leased - c.Used
+			// Nobody knows the hour; the last one limits a rolling day for longest.
+			c.Hours[len(c.Hours)-1] += c.Leased - c.Used
 			c.Used = c.Leased
 		}
 		s.state.counters[string(k[1:])] = &c
@@ -227,14 +242,27 @@ func (s *Store) removeOrphans() error {
 	return nil
 }
 
-// Close waits for the operations under way, gives unused leases back and closes the store.
+// Close waits for the operations under way, gives unused leases back and closes
+// the store. A store that failed is not marked as cleanly closed: what was
+// leased counts as used when it is opened again. A second Close does nothing.
 func (s *Store) Close() error {
 	if err := s.Commit(context.Background(), returnLeases); err != nil && !errors.Is(err, ErrClosed) {
 		s.log.Error("giving budget leases back failed", slog.Any("error", err))
 	}
+	s.gate.Lock()
+	again := s.gate.shut
+	s.gate.shut = true
+	s.gate.Unlock()
+	if again {
+		return nil
+	}
 	close(s.quit)
 	s.wg.Wait()
-	if err := s.db.Close(); err != nil {
+	end := s.db.Close
+	if s.Err() != nil {
+		end = s.db.Abandon
+	}
+	if err := end(); err != nil {
 		return fmt.Errorf("closing queue store: %w", err)
 	}
 	return nil
@@ -270,6 +298,10 @@ func (s *Store) Err() error {
 	defer s.mu.Unlock()
 	return s.mu.failed
 }
+
+// Failed is closed when the store takes no more operations because a write
+// failed. Whoever sends mail must stop then: no outcome can be recorded.
+func (s *Store) Failed() <-chan struct{} { return s.failed }
 
 // Class is the class of a number; the zero Class where there is none.
 func (s *Store) Class(id ClassID) Class {

@@ -11,7 +11,6 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/seguemta/segue/mta/event"
-	"github.com/seguemta/segue/mta/rfc5321"
 )
 
 // Tx is what an [Op] reads and writes through. It is valid only inside the Op.
@@ -136,17 +135,19 @@ func (tx *Tx) Recipient(id ID) (Recipient, error) {
 	return tx.s.Recipient(id)
 }
 
-// Add writes a new recipient with its indexes.
-func (tx *Tx) Add(id ID, r Recipient) {
+// Add writes a new recipient with its indexes and returns it as it is stored.
+func (tx *Tx) Add(id ID, r Recipient) Recipient {
 	r.Generation = 1
 	tx.set(expiryKey(r.Expires, id), nil)
 	tx.set(addressKey(r.Address, id), nil)
 	tx.place(id, &r)
+	return r
 }
 
 // Put replaces a recipient: the entry of its old owner goes, the entry of its new
-// one (schedule, or hold where Hold is set) comes, the generation rises.
-func (tx *Tx) Put(id ID, old, next Recipient) {
+// one (schedule, or hold where Hold is set) comes, the generation rises. It
+// returns the recipient as it is stored.
+func (tx *Tx) Put(id ID, old, next Recipient) Recipient {
 	tx.displace(id, &old)
 	next.Generation = old.Generation + 1
 	if !next.Expires.Equal(old.Expires) {
@@ -154,6 +155,7 @@ func (tx *Tx) Put(id ID, old, next Recipient) {
 		tx.set(expiryKey(next.Expires, id), nil)
 	}
 	tx.place(id, &next)
+	return next
 }
 
 // Remove concludes a recipient: the record and every index go, and with the last
@@ -187,9 +189,11 @@ func bodyParts(size int64) uint32 {
 }
 
 // place writes a record and its owner's entry. Every transition has an event,
-// which is written after the record: Sequence is the number it will get.
+// which is written after the record: Sequence is the number it will get. The due
+// time is made what its key says, so that nobody orders by more than the disk does.
 func (tx *Tx) place(id ID, r *Recipient) {
 	r.Sequence = tx.s.state.nextEvent
+	r.Due = time.UnixMilli(int64(milli(r.Due))).UTC() //nolint:gosec // milli gives what fits
 	if r.Hold != "" {
 		tx.set(parkedKey(r.Hold, id), nil)
 	} else {
@@ -226,9 +230,6 @@ func (tx *Tx) Sent(id ID, s *Sent) {
 	tx.buf = s.append(tx.buf[:0])
 	tx.set(sentKey(id), tx.buf)
 }
-
-// HasSent reports whether the sent index knows id.
-func (tx *Tx) HasSent(id ID) (Sent, error) { return tx.s.SentRecord(id) }
 
 // Counter returns a budget's counter for reading; the zero Counter where there is none.
 func (tx *Tx) Counter(name string) Counter {
@@ -303,9 +304,3 @@ func (tx *Tx) delRange(from, to []byte) {
 
 // ErrNotFound says that nothing is stored under a name or id.
 var ErrNotFound = errors.New("not found")
-
-// AddressOf is the address of a recipient, for callers that hold only an id.
-func (tx *Tx) AddressOf(id ID) (rfc5321.Address, error) {
-	r, err := tx.Recipient(id)
-	return r.Address, err
-}
