@@ -115,3 +115,62 @@ func TestAStopCutsWhatDoesNotEnd(t *testing.T) {
 	w.stop()
 	w.verify()
 }
+
+// Who only holds a connection open does not hold up a stop; who is handing over a
+// message may finish, and what was answered with 250 is there after the start.
+func TestAStopLetsAMessageBeingHandedOverFinish(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	mx := w.exchanger(50, []string{"dest.example"})
+	w.head = `shutdown_deadline = "20s"`
+	w.start()
+	var idle []*client
+	for _, port := range []string{submissionPort, feedbackPort} {
+		c, err := dial(w.ip(1) + ":" + port)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		idle = append(idle, c)
+	}
+	busy, err := dial(w.ip(1) + ":" + submissionPort)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	for _, step := range []struct {
+		want int
+		line string
+	}{{250, "MAIL FROM:<news@example.com>"}, {250, "RCPT TO:<ann@dest.example>"}, {354, "DATA"}} {
+		if err := busy.cmd(step.want, "%s", step.line); err != nil {
+			t.Fatal(err)
+		}
+	}
+	began := time.Now()
+	w.terminate()
+	for _, c := range idle {
+		if _, text, err := c.ReadResponse(421); err != nil {
+			t.Errorf("an idle client was told %q: %v", text, err)
+		}
+	}
+	d := busy.DotWriter()
+	if _, err := d.Write([]byte(letter(""))); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, text, err := busy.ReadResponse(250); err != nil {
+		t.Fatalf("the message being handed over was answered %q: %v", text, err)
+	}
+	w.ends()
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("the stop took %s although nothing was left to do", took)
+	}
+	w.start()
+	wait(t, "the message", func() bool { return len(mx.Messages()) == 1 })
+	w.empty()
+	w.balance()
+	w.stop()
+	w.verify()
+}
