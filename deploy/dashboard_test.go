@@ -60,7 +60,7 @@ type pages map[string]func(t *testing.T) string
 // function that starts it here.
 func TestDashboardHasData(t *testing.T) {
 	t.Parallel()
-	for name, start := range (pages{"sample": samplePage}) {
+	for name, start := range (pages{"sample": samplePage, "engine": enginePage}) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := runPrometheus(t, start(t))

@@ -182,6 +182,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	for _, s := range e.servers {
 		group.fail(s.name, func(ctx context.Context) error { return s.serve(ctx, hard) })
 	}
+	for _, s := range e.servers {
+		e.log.Info("listening", slog.String("purpose", s.purpose), slog.String("address", s.ln.Addr().String()))
+	}
 	if e.o.Started != nil {
 		e.o.Started()
 	}

@@ -34,27 +34,12 @@ func (c *serveCmd) Run(a *app) error {
 		log.Warn("configuration", slog.String("problem", p.String()))
 	}
 	notify := notifier{socket: os.Getenv("NOTIFY_SOCKET"), log: log}
-	var engine *mta.Engine
-	engine, err = mta.New(mta.Options{Config: conf, Logger: log, Version: version(), Started: func() {
-		announce(log, engine)
-		notify.send("READY=1")
-	}})
+	engine, err := mta.New(mta.Options{
+		Config: conf, Logger: log, Version: version(), Started: func() { notify.send("READY=1") },
+	})
 	if err != nil {
 		return err
 	}
 	defer context.AfterFunc(a.ctx, func() { notify.send("STOPPING=1") })()
 	return engine.Run(a.ctx)
-}
-
-// announce logs where the engine listens.
-func announce(log *slog.Logger, engine *mta.Engine) {
-	for _, purpose := range []string{"submission", "feedback", "http"} {
-		for n := 0; ; n++ {
-			addr := engine.Addr(purpose, n)
-			if addr == nil {
-				break
-			}
-			log.Info("listening", slog.String("purpose", purpose), slog.String("address", addr.String()))
-		}
-	}
 }
