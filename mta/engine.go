@@ -139,7 +139,7 @@ func (e *Engine) openStores() error {
 	e.people, err = segment.Open(segment.Options{
 		Dir: filepath.Join(string(e.c.DataDir), "contacts"), FS: e.o.PeopleFS, Cache: e.cache, SuppressionKey: secrets.suppression,
 		Schema: e.plan.schema, Tiers: e.plan.tierRules, Segments: e.plan.segments, Now: e.o.Now,
-		Logger: e.log, Registerer: e.o.Registry,
+		Logger: e.log.With(slog.String("component", "contacts")), Registerer: e.o.Registry,
 	})
 	if err != nil {
 		return err
