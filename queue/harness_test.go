@@ -132,13 +132,9 @@ type running struct {
 
 var ranks = map[string]int{"active": 0, "warm": 1, "new": 2, "cooling": 3, "dormant": 4, "dead": 5} //nolint:gochecknoglobals // a table
 
-func start(t testing.TB, fs vfs.FS, w *world) *running {
-	t.Helper()
-	st, err := store.Open(store.Options{Dir: "queue", FS: fs, MemTableSize: 1 << 20, IDBlock: 10})
-	if err != nil {
-		t.Fatal(err)
-	}
-	q, err := New(Options{
+// options are those of a queue with one source and two pools.
+func options(w *world, st *store.Store) Options {
+	return Options{
 		Store: st, Transport: w, Resolver: w, Contacts: w, Budgets: w,
 		Sources: []schedule.DefineSource{{Name: "a1", Budgeted: w.caps != nil}},
 		Pools:   []schedule.DefinePool{{Name: "main", Members: []schedule.Member{{Source: "a1", Weight: 1}}}, {Name: "other", Members: []schedule.Member{{Source: "a1", Weight: 1}}}},
@@ -146,7 +142,16 @@ func start(t testing.TB, fs vfs.FS, w *world) *running {
 			return schedule.Class{Stream: c.Stream, Segment: c.Segment, Tier: c.Tier, Pool: c.Pool, Rank: ranks[c.Tier], Weight: 1, Transactional: c.Stream == "transactional"}
 		},
 		Relane: func(c store.Class, tier string) store.Class { c.Tier = tier; return c },
-	})
+	}
+}
+
+func start(t testing.TB, fs vfs.FS, w *world) *running {
+	t.Helper()
+	st, err := store.Open(store.Options{Dir: "queue", FS: fs, MemTableSize: 1 << 20, IDBlock: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, err := New(options(w, st))
 	if err != nil {
 		t.Fatal(err)
 	}
