@@ -268,7 +268,7 @@ func (z *Zone) UnmarshalText(text []byte) error {
 	name := string(text)
 	location, err := time.LoadLocation(name)
 	if err != nil || name == "" || name == "Local" {
-		return notA(text, "a time zone known here", `write a name such as "UTC" or "Europe/Berlin"; others than UTC need the package tzdata`)
+		return notA(text, "a time zone known here", `write a name such as "UTC" or "Europe/Berlin"`)
 	}
 	*z = Zone{location}
 	return nil

@@ -22,7 +22,7 @@ func (m *Machine) Why(now time.Time, domain string, class ClassID, it Item) Reas
 		return Reason{Code: WhyHeld, Text: "held by an operator until released"}
 	case it.Due.After(now):
 		return Reason{
-			Code: WhyDue, Text: "its next attempt is due at " + clock(it.Due),
+			Code: WhyDue, Text: dueText(it),
 			Until: it.Due, Expected: it.Due,
 		}
 	case it.expired(m):
@@ -226,4 +226,13 @@ func (m *Machine) holdsItem(q *queue, it *Item) bool {
 		}
 	}
 	return q.pin == nil && !q.b.complete && q.b.last.before(position(it))
+}
+
+// dueText says when a recipient may leave: a retry, or mail that was sent ahead
+// of its time.
+func dueText(it Item) string {
+	if it.Attempts == 0 {
+		return "it may not leave before " + clock(it.Due)
+	}
+	return "its next attempt is due at " + clock(it.Due)
 }
