@@ -65,6 +65,7 @@ func (m *Machine) rest(c *conn) {
 	m.idle.push(c)
 	c.path.gate.scope.idle.push(c)
 	m.markSite(c.path.site)
+	m.noteIdle(c.path.gate)
 }
 
 func (m *Machine) unrest(c *conn) {

@@ -215,6 +215,12 @@ func (m *Machine) waitFor(w *waitq, p *path, wait bool) {
 	}
 	p.waiting[w.kind] = true
 	w.q.push(p)
+	m.makeRoom(w)
+}
+
+// makeRoom asks the connection that is idle longest to close, if one of those
+// that take the room is idle.
+func (m *Machine) makeRoom(w *waitq) {
 	var victim *conn
 	switch w.kind {
 	case waitConn:
@@ -233,6 +239,28 @@ func (m *Machine) waitFor(w *waitq, p *path, wait bool) {
 	if victim != nil {
 		m.closeConn(victim)
 	}
+}
+
+// inNeed reports whether anybody in line still needs a connection. Those in front
+// who do not, because their site was served meanwhile, leave the line.
+func (m *Machine) inNeed(w *waitq) bool {
+	for w.q.len() > 0 {
+		p := w.q.items[w.q.head]
+		if !p.dead && len(p.site.ready) > 0 && len(p.idle) == 0 && !p.until.After(m.now) {
+			return true
+		}
+		w.q.pop()
+		p.waiting[w.kind] = false
+	}
+	return false
+}
+
+// noteIdle says that a connection came to rest: those who wait in line may have its
+// room if its own site needs it no more.
+func (m *Machine) noteIdle(g *gate) {
+	m.noteRoom(&g.connWait)
+	m.noteRoom(&g.scope.wait)
+	m.noteRoom(&m.connWait)
 }
 
 // noteRoom says that those who wait in line may try again.
@@ -265,7 +293,10 @@ func (m *Machine) wakeWaiter() bool {
 		}
 		w.noted = false
 		if !m.hasRoom(w) {
-			if w.kind == waitRate && w.q.len() > 0 {
+			switch {
+			case w.kind != waitRate && m.inNeed(w):
+				m.makeRoom(w)
+			case w.kind == waitRate && w.q.len() > 0:
 				m.set(&w.gate.timer, w.gate.rateAt())
 			}
 			continue
