@@ -32,6 +32,7 @@ type feedback struct {
 	mail       *store.Store
 	tokens     *verp.Ring
 	table      *bounce.Table
+	shared     func(stream string) bool // whether several recipients may leave under one token
 	log        *slog.Logger
 	unresolved prometheus.Counter
 }
@@ -42,6 +43,7 @@ var errUnresolved = errors.New("feedback names no recipient of ours")
 func (e *Engine) newFeedbackListener(l *config.Listener, tlsConfig *tls.Config, bytes *smtpserver.Budget, log *slog.Logger) (listener, error) {
 	f := &feedback{
 		mail: e.mail, tokens: e.plan.secrets.tokens, table: e.plan.bounces, log: log, unresolved: e.observer.unresolved,
+		shared: func(stream string) bool { return e.plan.stream(stream).Transactional },
 	}
 	domains := make([]string, 0, len(e.c.Domains))
 	for _, d := range e.c.Domains {
@@ -110,11 +112,15 @@ func (f *feedback) bounced(id store.ID, report *dsn.Report) ([]event.Event, erro
 			continue
 		}
 		reply := r.Reply()
-		e := about(id, sent, event.DSN)
+		whom, sent, named, err := f.whom(id, sent, r.Final, r.Original)
+		if err != nil {
+			return nil, err
+		}
+		e := about(whom, sent, event.DSN)
 		e.Code, e.Enhanced, e.Reply = reply.Code, reply.Enhanced.String(), reply.Text
 		res := f.table.Classify(sent.Provider, reply)
 		e.Class, e.Verdict = string(res.Class), string(res.Verdict)
-		if !same(sent.Address, r.Final) && !same(sent.Address, r.Original) && res.Verdict == bounce.Suppress {
+		if !named && res.Verdict == bounce.Suppress {
 			// Somebody behind an alias or a list is gone, not our recipient.
 			e.Verdict, e.Reason = string(bounce.Count), "the notification is about another address"
 		}
@@ -141,6 +147,10 @@ func (f *feedback) complaint(in *inbound.Feedback, report *arf.Report) ([]event.
 	case !report.Type.Complaint():
 		f.log.Info("feedback report of a type that says nothing about the recipient, ignored", slog.String("type", string(report.Type)))
 		return nil, nil
+	}
+	id, sent, _, err = f.whom(id, sent, report.Recipients...)
+	if err != nil {
+		return nil, err
 	}
 	e := about(id, sent, kind)
 	e.Reason = string(report.Type)
@@ -176,12 +186,50 @@ func (f *feedback) decode(kind verp.Kind, token string) (store.ID, error) {
 	return store.ID{Message: mid, Recipient: n}, nil
 }
 
+// sent looks a recipient up. Feedback can be quicker than the conclusion of its
+// message: it is asked to come again.
 func (f *feedback) sent(id store.ID) (store.Sent, error) {
 	sent, err := f.mail.SentRecord(id)
-	if errors.Is(err, store.ErrNotFound) {
-		return store.Sent{}, fmt.Errorf("%w: %s is not in the sent index", errUnresolved, id)
+	if !errors.Is(err, store.ErrNotFound) {
+		return sent, err
+	}
+	if _, err := f.mail.Recipient(id); err == nil {
+		return store.Sent{}, fmt.Errorf("feedback about %s, which is still in the queue", id)
+	}
+	// It may have left the queue between the two looks.
+	if sent, err = f.mail.SentRecord(id); errors.Is(err, store.ErrNotFound) {
+		err = fmt.Errorf("%w: %s is not in the sent index", errUnresolved, id)
 	}
 	return sent, err
+}
+
+// whom finds out which recipient of a transaction a report is about. A token
+// names the first; of a transactional message others may have left with it, and the
+// report names one of them by address. named is whether anybody of ours is named.
+func (f *feedback) whom(id store.ID, sent store.Sent, addresses ...string) (store.ID, store.Sent, bool, error) {
+	for _, a := range addresses {
+		if same(sent.Address, a) {
+			return id, sent, true, nil
+		}
+	}
+	if !f.shared(sent.Stream) {
+		return id, sent, false, nil
+	}
+	all, err := f.mail.SentOf(id.Message)
+	if err != nil {
+		return id, sent, false, err
+	}
+	for other, s := range all {
+		if !s.Time.Equal(sent.Time) || s.Source != sent.Source || s.Provider != sent.Provider {
+			continue // it left in another transaction, under its own token
+		}
+		for _, a := range addresses {
+			if same(s.Address, a) {
+				return other, s, true, nil
+			}
+		}
+	}
+	return id, sent, false, nil
 }
 
 func same(address, reported string) bool {
