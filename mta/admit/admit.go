@@ -117,6 +117,7 @@ func New(o Options) (*Admitter, error) {
 // draft is a message on its way through the stages.
 type draft struct {
 	*Envelope
+	to     []rfc5321.Address // each once
 	now    time.Time
 	header []field
 	body   []byte
@@ -142,7 +143,7 @@ func stages() [6]stage {
 // Admit runs the stages and queues the message. The id is that of the accepted
 // message. An [*rfc5321.Refusal] is for the client; any other error is ours.
 func (a *Admitter) Admit(ctx context.Context, env *Envelope) (uint64, error) {
-	d := &draft{Envelope: env, now: a.o.Now().UTC()}
+	d := &draft{Envelope: env, now: a.o.Now().UTC(), to: unique(env.To)}
 	for _, run := range stages() {
 		if err := run(a, d); err != nil {
 			return 0, err
@@ -159,6 +160,20 @@ func (a *Admitter) Admit(ctx context.Context, env *Envelope) (uint64, error) {
 		Body:       data,
 		Recipients: d.recipients,
 	})
+}
+
+// unique is a list without the addresses that were named before: one recipient
+// gets one message, whatever the client repeats.
+func unique(list []rfc5321.Address) []rfc5321.Address {
+	seen := make(map[string]bool, len(list))
+	out := make([]rfc5321.Address, 0, len(list))
+	for _, a := range list {
+		if key := a.Key(); !seen[key] {
+			seen[key] = true
+			out = append(out, a)
+		}
+	}
+	return out
 }
 
 func ascii(b []byte) bool {

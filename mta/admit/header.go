@@ -19,6 +19,10 @@ const (
 	maxName     = 128
 )
 
+// maxHeader bounds the header in bytes: every field of it is held in memory by
+// name. The largest in real mail are some tens of kilobytes.
+const maxHeader = 1 << 20
+
 // field is one header field as it stands in the message: raw with its folds and
 // final CRLF, so that what we do not change stays byte for byte.
 type field struct {
@@ -39,6 +43,7 @@ func (f field) value() string {
 type asked struct {
 	stream, segment, campaign, metadata string
 	notBefore, expires                  time.Time
+	seen                                map[string]bool // fields in lower case
 }
 
 // readHeader splits the message, and takes the X-Segue fields out. A header that
@@ -51,6 +56,9 @@ func (a *Admitter) readHeader(d *draft) error {
 			return err
 		}
 		rest = after
+		if len(d.Data)-len(rest) > maxHeader {
+			return rfc5321.Refuse(552, rfc5321.EnhancedCode{5, 3, 4}, fmt.Sprintf("the header is larger than %d bytes", maxHeader))
+		}
 		if !strings.HasPrefix(strings.ToLower(f.name), "x-segue-") {
 			d.header = append(d.header, f)
 			continue
@@ -98,9 +106,16 @@ func fieldName(b []byte) bool {
 
 // take reads one X-Segue field.
 func (d *draft) take(f field) error {
-	v := f.value()
+	v, name := f.value(), strings.ToLower(f.name)
 	var err error
-	switch strings.ToLower(f.name) {
+	if d.asked.seen == nil {
+		d.asked.seen = make(map[string]bool)
+	}
+	if d.asked.seen[name] && name != "x-segue-ref" {
+		return rfc5321.Refuse(550, rfc5321.EnhancedCode{5, 6, 0}, fmt.Sprintf("header field %s stands twice", f.name))
+	}
+	d.asked.seen[name] = true
+	switch name {
 	case "x-segue-stream":
 		d.asked.stream = v
 	case "x-segue-segment":
@@ -161,7 +176,7 @@ func (d *draft) get(name string) (value string, n int) {
 func (a *Admitter) completeHeader(d *draft) error {
 	kept := d.header[:0]
 	for _, f := range d.header {
-		if !f.is("Bcc") && !f.is("Return-Path") {
+		if !f.is("Bcc") && !f.is("Resent-Bcc") && !f.is("Return-Path") {
 			kept = append(kept, f)
 		}
 	}

@@ -15,8 +15,8 @@ func (a *Admitter) lookUp(d *draft) error {
 			return refuse(fmt.Sprintf("X-Segue-Segment names the unknown segment %.40q", d.asked.segment))
 		}
 	}
-	d.contacts = make([]Contact, len(d.To))
-	for i, to := range d.To {
+	d.contacts = make([]Contact, len(d.to))
+	for i, to := range d.to {
 		c, err := a.o.Contacts.Look(to, d.stream, d.domain, d.now)
 		if err != nil {
 			return fmt.Errorf("looking up a contact: %w", err)
@@ -35,8 +35,8 @@ func (a *Admitter) chooseLane(d *draft) error {
 	if !expires.After(d.now) || (!d.asked.notBefore.IsZero() && !d.asked.notBefore.Before(expires)) {
 		return refuse("the message expires before it may be sent")
 	}
-	d.recipients = make([]queue.Recipient, len(d.To))
-	for i, to := range d.To {
+	d.recipients = make([]queue.Recipient, len(d.to))
+	for i, to := range d.to {
 		c := &d.contacts[i]
 		r := queue.Recipient{Address: to, Contact: c.ID, Due: d.asked.notBefore, Expires: expires, Suppressed: c.Suppressed}
 		var lead Segment
