@@ -34,9 +34,11 @@ import (
 	"github.com/seguemta/segue/queue"
 )
 
-// maxAttempts bounds the addresses tried for one connection, so that a domain
-// with many dead hosts cannot hold a connection for hours (RFC 5321 section 5.1
-// asks for at least two).
+// maxAttempts bounds the failures that may heal (a dead address, a host that DNS
+// does not answer for) before one connection is given up, so that a domain with
+// many dead hosts cannot hold a connection for hours (RFC 5321 section 5.1 asks
+// for at least two). A host that can never be reached costs nothing and is passed
+// over: the mail bounces only where all hosts are like that.
 const maxAttempts = 6
 
 // Source is an egress.
@@ -108,23 +110,38 @@ func New(o Options) (*Deliverer, error) {
 // Dial implements queue.Transport: the hosts in their order, each by its
 // addresses, until one greets.
 func (d *Deliverer) Dial(ctx context.Context, job *queue.Job) (queue.Connection, *queue.Result) {
+	c, res := d.dial(ctx, job)
+	if res != nil {
+		return nil, res
+	}
+	return &connection{d: d, c: c}, nil
+}
+
+func (d *Deliverer) dial(ctx context.Context, job *queue.Job) (*smtpclient.Conn, *queue.Result) {
 	target, err := d.o.Router.Resolve(ctx, job.Domain)
 	if err != nil {
 		return nil, d.unroutable(job, err)
 	}
 	src := d.o.Sources[job.Source]
 	var failures []error
+	hopeful := 0
 	for addr, err := range d.addresses(ctx, target.Hosts, families(src)) {
 		if err == nil {
 			var c *smtpclient.Conn
 			if c, err = d.connect(ctx, src, addr.host, addr.AddrPort); err == nil {
-				return &connection{d: d, c: c}, nil
+				return c, nil
 			}
 		}
 		failures = append(failures, err)
-		if len(failures) == maxAttempts || ctx.Err() != nil {
+		if !permanent(err) {
+			hopeful++
+		}
+		if hopeful == maxAttempts || ctx.Err() != nil {
 			break
 		}
+	}
+	if len(failures) == 0 {
+		failures = append(failures, errNoAddress)
 	}
 	return nil, d.unreached(job, mx.Hopeful(failures...))
 }
@@ -183,23 +200,44 @@ func families(src Source) resolve.Families {
 	return f
 }
 
-// unreached defers a job whose site did not greet.
+// errNoAddress says that a router named neither an address nor a reason.
+var errNoAddress = errors.New("the site has no address to connect to")
+
+// permanent reports a host that no later attempt will reach either.
+func permanent(err error) bool {
+	var e *mx.Error
+	return errors.As(err, &e) && e.Permanent()
+}
+
+// Verdicts that delivery itself has to know.
+const (
+	suppress       = "suppress"
+	count          = "count"
+	reputation     = "reputation"
+	infrastructure = "infrastructure"
+)
+
+// unreached defers a job whose site did not greet. What a host says before it was
+// told of a recipient is about us or about itself, never about the contact.
 func (d *Deliverer) unreached(job *queue.Job, err error) *queue.Result {
-	var routing *mx.Error
-	if errors.As(err, &routing) && routing.Permanent() {
+	if permanent(err) {
 		return d.unroutable(job, err)
 	}
 	res := queue.DeferAll(job, err.Error())
 	var e *smtpclient.Error
 	for i := range res.Outcomes {
 		o := &res.Outcomes[i]
-		o.Class, o.Verdict = "NoAnswerFromHost", "infrastructure"
-		if errors.As(err, &e) {
-			o.Host = e.Host
-			if e.Reply.Code != 0 {
-				o.Class, o.Verdict = d.o.Classifier.Classify(job.Provider, e.Reply)
-				o.Reply = e.Reply
-			}
+		o.Class, o.Verdict = "NoAnswerFromHost", infrastructure
+		if !errors.As(err, &e) {
+			continue
+		}
+		o.Host = e.Host
+		if e.Reply.Code == 0 {
+			continue
+		}
+		o.Reply = e.Reply
+		if class, verdict := d.o.Classifier.Classify(job.Provider, e.Reply); verdict != suppress && verdict != count {
+			o.Class, o.Verdict = class, verdict
 		}
 	}
 	return res

@@ -49,8 +49,26 @@ func (c *connection) Send(ctx context.Context, job *queue.Job) *queue.Result {
 		tx.To[i] = job.Recipients[i].Address
 	}
 	sent := c.c.Send(ctx, tx)
+	if sent.Err != nil && sent.Err.Stale {
+		// The peer closed it while it was idle, and has seen nothing of this message.
+		if res := c.renew(ctx, job); res != nil {
+			return res
+		}
+		sent = c.c.Send(ctx, tx)
+	}
 	c.d.metrics.delivery(job.Provider, c.d.o.Now().Sub(began))
 	return c.d.result(job, &sent, c.c.Host(), top)
+}
+
+// renew replaces the connection by a new one to the same site.
+func (c *connection) renew(ctx context.Context, job *queue.Job) *queue.Result {
+	fresh, res := c.d.dial(ctx, job)
+	if res != nil {
+		return res
+	}
+	c.Close()
+	c.c = fresh
+	return nil
 }
 
 func ascii(b []byte) bool {
@@ -119,13 +137,18 @@ func (d *Deliverer) outcome(job *queue.Job, o *smtpclient.Outcome, broke *smtpcl
 		out.Kind = queue.Delivered
 		return out
 	case !o.Answered():
-		out.Kind, out.Class, out.Verdict = queue.Deferred, "BadConnection", "infrastructure"
+		out.Kind, out.Class, out.Verdict = queue.Deferred, "BadConnection", infrastructure
 		if broke != nil {
 			out.Reply = rfc5321.Reply{Text: broke.Error()}
 		}
 		return out
 	}
 	out.Class, out.Verdict = d.o.Classifier.Classify(job.Provider, o.Reply)
+	if o.Phase == smtpclient.PhaseMail && out.Verdict == suppress {
+		// The server has not heard of the recipient yet: an unknown domain or
+		// mailbox in the answer to MAIL is our sender's.
+		out.Verdict = infrastructure
+	}
 	if o.Permanent() {
 		out.Kind = queue.Bounced
 		return out
@@ -133,6 +156,6 @@ func (d *Deliverer) outcome(job *queue.Job, o *smtpclient.Outcome, broke *smtpcl
 	out.Kind = queue.Deferred
 	// Greylisting remembers the source: a retry keeps it, unless the source
 	// itself was the reason.
-	out.Pin = out.Verdict != "reputation"
+	out.Pin = out.Verdict != reputation
 	return out
 }
