@@ -106,6 +106,8 @@ type run struct {
 	tally  *tally
 	mails  []mail
 	report Report
+	// resting are the sources that were paused for counting.
+	resting []string
 }
 
 // Run runs a demo. The error says what kept it from being run; whether the
@@ -146,7 +148,9 @@ func (r *run) withEngine(ctx context.Context) error {
 	r.tally = newTally(engine.API, r.people, r.world.Provider)
 	err = r.play(ctx)
 	if err == nil && r.o.Keep != nil {
-		r.o.Keep(ctx, &r.report)
+		if err = r.wake(ctx); err == nil {
+			r.o.Keep(ctx, &r.report)
+		}
 	}
 	return errors.Join(err, engine.Stop())
 }

@@ -87,6 +87,7 @@ func (r *run) rest(ctx context.Context) error {
 		if err := r.engine.API.PauseSource(ctx, api.Pause{Source: s.Name, Until: end.Add(restFor)}); err != nil {
 			return fmt.Errorf("letting a source rest: %w", err)
 		}
+		r.resting = append(r.resting, s.Name)
 	}
 	var failed error
 	err = r.follow(ctx, "counting", func() (int, bool) {
@@ -95,4 +96,14 @@ func (r *run) rest(ctx context.Context) error {
 		return len(r.mails), failed != nil || sum.InFlight == 0 || r.o.Now().After(end)
 	})
 	return cmp.Or(err, failed)
+}
+
+// wake lets the sources that rest send again.
+func (r *run) wake(ctx context.Context) error {
+	for _, name := range r.resting {
+		if err := r.engine.API.PauseSource(ctx, api.Pause{Source: name}); err != nil {
+			return fmt.Errorf("letting a source send again: %w", err)
+		}
+	}
+	return nil
 }

@@ -48,7 +48,7 @@ func Cast() []Temper {
 			UnknownUser: "550 5.1.1 The email account that you tried to reach does not exist. https://support.google.test/mail/?p=NoSuchUser - gsmtp",
 		},
 		{
-			Name: Microsoft, Address: at(3), Zone: "outlook.test", Quota: 300, Connections: 4, PerSecond: 120,
+			Name: Microsoft, Address: at(3), Zone: "outlook.test", Quota: 300, Connections: 10, PerSecond: 120,
 			UnknownUser: "550 5.5.0 Requested action not taken: mailbox unavailable (S2017062302).",
 		},
 		{
