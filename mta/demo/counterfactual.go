@@ -134,12 +134,13 @@ func firstOf(list []candidate, caps []schedule.Cap, day time.Time) First {
 		if byTier {
 			class.Rank = i
 		}
-		t.step(schedule.DefineClass{ID: schedule.ClassID(i + 1), Class: class}) //nolint:gosec // six
+		t.step(schedule.DefineClass{ID: schedule.ClassID(i + 1), Class: class})
 	}
 	for i := range list {
 		t.queue(i)
 	}
-	for t.turn() { //nolint:revive // until it rests
+	for busy := true; busy; {
+		busy = t.turn()
 	}
 	return t.first
 }

@@ -198,7 +198,7 @@ func (r *run) importContacts(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("importing contacts: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // it was only read
+	defer f.Close()
 	in, err := r.engine.API.ImportContacts(ctx, api.Import{Name: "contacts.csv", Format: "csv", Batch: "demo"}, f)
 	if err != nil {
 		return fmt.Errorf("importing contacts: %w", err)

@@ -111,6 +111,7 @@ func (t *tally) turn(f *fate, e *event.Event) {
 		t.retries++
 	case event.Released, event.Relaned:
 		e.Kind = event.Accepted
+	default:
 	}
 	f.last = e.Kind
 	if e.Kind.Final() {

@@ -37,17 +37,16 @@ func (t *table) write(b *strings.Builder) {
 		}
 	}
 	for _, r := range t.rows {
-		line := "  "
+		cells := []string{""}
 		for i, c := range r {
 			pad := strings.Repeat(" ", width[i]-utf8.RuneCountInString(c))
 			if i < t.left {
-				line += c + pad
+				cells = append(cells, c+pad)
 			} else {
-				line += pad + c
+				cells = append(cells, pad+c)
 			}
-			line += strings.Repeat(" ", gap)
 		}
-		b.WriteString(strings.TrimRight(line, " ") + "\n")
+		b.WriteString(strings.TrimRight(strings.Join(cells, strings.Repeat(" ", gap)), " ") + "\n")
 	}
 }
 
@@ -181,8 +180,12 @@ func writeWhy(b *strings.Builder, w *api.Why) {
 	b.WriteString("\n")
 	t := &table{left: 2}
 	for _, x := range [][2]string{
-		{"lane", w.Lane}, {"provider", w.Provider}, {"source", w.Source}, {"ahead", strconv.Itoa(w.Ahead)},
-		{"until", utc(w.Until)}, {"expected", utc(w.Expected)},
+		{"lane", w.Lane},
+		{"provider", w.Provider},
+		{"source", w.Source},
+		{"ahead", strconv.Itoa(w.Ahead)},
+		{"until", utc(w.Until)},
+		{"expected", utc(w.Expected)},
 	} {
 		if x[1] != "" {
 			t.row(x[0], x[1])
@@ -205,7 +208,7 @@ const textWidth = 90
 func wrap(s string, width int) []string {
 	var lines []string
 	line := ""
-	for _, w := range strings.Fields(s) {
+	for w := range strings.FieldsSeq(s) {
 		if line != "" && len(line)+1+len(w) > width {
 			lines, line = append(lines, line), ""
 		}

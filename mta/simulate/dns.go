@@ -43,7 +43,7 @@ func (z *zone) add(rr dns.RR) {
 
 func (z *zone) addMX(domain string, hosts []string) {
 	for i, h := range hosts {
-		z.add(&dns.MX{Hdr: header(domain, dns.TypeMX), Preference: uint16(10 * (i + 1)), Mx: dns.CanonicalName(h)}) //nolint:gosec // a handful
+		z.add(&dns.MX{Hdr: header(domain, dns.TypeMX), Preference: uint16(10 * (i + 1)), Mx: dns.CanonicalName(h)})
 	}
 }
 
@@ -146,7 +146,7 @@ func listenDNS(ctx context.Context, z *zone) (*dnsServer, error) {
 		if ln, err = lc.Listen(ctx, "tcp4", "127.0.0.1:0"); err != nil {
 			break
 		}
-		addr := ln.Addr().(*net.TCPAddr).AddrPort() //nolint:errcheck,forcetypeassert // of a TCP listener
+		addr := ln.Addr().(*net.TCPAddr).AddrPort()
 		var pc net.PacketConn
 		if pc, err = lc.ListenPacket(ctx, "udp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(int(addr.Port())))); err != nil {
 			_ = ln.Close()
@@ -166,28 +166,23 @@ func (s *dnsServer) serve(ctx context.Context) error {
 	errs := make(chan error, 2)
 	go func() { errs <- s.udp.ActivateAndServe() }()
 	go func() { errs <- s.tcp.ActivateAndServe() }()
-	var first error
-	running := 2
+	list := make([]error, 0, cap(errs))
 	select {
 	case <-ctx.Done():
-	case first = <-errs:
-		running--
+	case err := <-errs:
+		list = append(list, err)
 	}
-	closeErr := s.close()
-	for range running {
-		<-errs
+	s.close()
+	for len(list) < cap(errs) {
+		list = append(list, <-errs)
 	}
 	if ctx.Err() != nil {
 		return nil
 	}
-	if first == nil {
-		return closeErr
-	}
-	return first
+	return list[0]
 }
 
-func (s *dnsServer) close() error {
+func (s *dnsServer) close() {
 	_ = s.udp.PacketConn.Close() // closed twice where Run ended before
 	_ = s.tcp.Listener.Close()
-	return nil
 }

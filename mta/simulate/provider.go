@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -101,7 +102,7 @@ func (p *provider) serve(ctx context.Context) error {
 
 // greet lets a client in, or not.
 func (p *provider) greet(ctx context.Context, c net.Conn) {
-	defer c.Close() //nolint:errcheck // nothing is left to be said
+	defer c.Close()
 	from := netip.Addr{}
 	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
 		from = a.AddrPort().Addr().Unmap()
@@ -143,13 +144,8 @@ func (p *provider) client(from netip.Addr) *client {
 
 // overQuota counts one recipient of a client address against its quota.
 func (p *provider) overQuota(from netip.Addr) bool {
-	if p.t.Quota == 0 {
+	if p.t.Quota == 0 || slices.Contains(p.w.o.Known, from) {
 		return false
-	}
-	for _, known := range p.w.o.Known {
-		if from == known {
-			return false
-		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -206,7 +206,7 @@ func (w *World) deliver(ctx context.Context, list []returned) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer conn.Close() //nolint:errcheck // QUIT was said, or cannot be
+	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	_ = conn.SetDeadline(time.Now().Add(sessionIdle))

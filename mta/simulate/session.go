@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -205,12 +206,10 @@ func (s *session) data() bool {
 	if !s.flush() {
 		return false
 	}
-	for _, to := range s.to {
-		if s.p.cuts(to) {
-			// Part of the message, so that the client is in the middle of writing it.
-			_, _ = s.r.Peek(1)
-			return false
-		}
+	if slices.ContainsFunc(s.to, s.p.cuts) {
+		// Part of the message, so that the client is in the middle of writing it.
+		_, _ = s.r.Peek(1)
+		return false
 	}
 	if err := s.readMessage(); err != nil {
 		return false

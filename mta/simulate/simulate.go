@@ -82,7 +82,8 @@ func Open(ctx context.Context, o Options) (*World, error) {
 		return nil, err
 	}
 	if err := w.listen(ctx); err != nil {
-		return nil, errors.Join(err, w.Close())
+		w.Close()
+		return nil, err
 	}
 	return w, nil
 }
@@ -152,14 +153,13 @@ func (w *World) bind(ctx context.Context) error {
 }
 
 // Close releases what Open bound; Run does so by itself.
-func (w *World) Close() error {
+func (w *World) Close() {
 	for _, p := range w.providers {
 		p.close()
 	}
-	if w.dns == nil {
-		return nil
+	if w.dns != nil {
+		w.dns.close()
 	}
-	return w.dns.close()
 }
 
 // Run serves until ctx ends and returns when every connection is closed.

@@ -43,8 +43,11 @@ func (c *clock) add(d time.Duration) {
 func small() *Population {
 	p := &Population{
 		People: []Person{
-			{Address: "ann@a.test"}, {Address: "gone@a.test", Dead: true},
-			{Address: "bob@b.test"}, {Address: "late@c.test", Dead: true}, {Address: "cut@d.test"},
+			{Address: "ann@a.test"},
+			{Address: "gone@a.test", Dead: true},
+			{Address: "bob@b.test"},
+			{Address: "late@c.test", Dead: true},
+			{Address: "cut@d.test"},
 		},
 		Domains: []Domain{{"a.test", "strict"}, {"b.test", "grey"}, {"c.test", "late"}, {"d.test", "rude"}, {typoDomain, ""}},
 		index:   map[string]int{},
