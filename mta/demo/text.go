@@ -66,7 +66,7 @@ func (p *Report) Text() string {
 	fmt.Fprintf(&b, "    + suppressed %d + dropped %d + held %d + deferred %d\n", p.Suppressed, p.Dropped, p.Held, p.Deferred)
 	s := &p.Sink
 	fmt.Fprintf(&b, "the providers received %d, refused %d, put off %d, cut %d connections;\n", s.Received, s.Rejected, s.Deferred, s.Dropped)
-	fmt.Fprintf(&b, "they sent back %d bounces and %d complaints; of %d messages whose signatures they checked, %d are bad\n",
+	fmt.Fprintf(&b, "they sent back %d bounces and %d complaints, and of %d signatures looked at found %d bad\n",
 		s.Returned, s.Complained, s.Verified+s.Unverified, s.Unverified)
 	b.WriteString("\nWho went where: segment x tier -> pool -> source (delivered by each)\n\n")
 	p.writeLanes(&b)
