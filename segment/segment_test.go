@@ -114,8 +114,8 @@ func dump(tb testing.TB, d *DB) string {
 	return b.String()
 }
 
-// summary is the store without contact ids, which depend on how often it was
-// opened after a crash.
+// summary is the store without contact ids and with its flips counted from 1:
+// both numbers depend on how often it was opened after a crash.
 func summary(tb testing.TB, d *DB) string {
 	tb.Helper()
 	var lines []string
@@ -137,7 +137,12 @@ func summary(tb testing.TB, d *DB) string {
 		return nil
 	})
 	flips, e4 := d.ReadFlips(0, 1<<30)
-	for _, f := range flips {
+	var last uint64
+	for i, f := range flips {
+		if f.Sequence <= last {
+			tb.Errorf("flip %d comes after flip %d", f.Sequence, last)
+		}
+		last, f.Sequence = f.Sequence, uint64(i+1)
 		if f.Contact != 0 && names[f.Contact] != f.Address {
 			tb.Errorf("flip of contact %d names %s, not %s", f.Contact, f.Address, names[f.Contact])
 		}

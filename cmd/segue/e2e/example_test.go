@@ -76,7 +76,7 @@ func TestEveryMistakeInAConfigurationIsSaidAtOnce(t *testing.T) {
 }
 
 // broken is what the test above expects.
-const broken = `FILE:10: budget_zone: "Mars" is not a time zone known here (write a name such as "UTC" or "Europe/Berlin"; others than UTC need the package tzdata)
+const broken = `FILE:10: budget_zone: "Mars" is not a time zone known here (write a name such as "UTC" or "Europe/Berlin")
 FILE:55: listener[0].maximum_size: unknown key (did you mean "max_size"?)
 FILE:67: listener[2].purpose: "feedbak" is not one of submission, feedback (did you mean "feedback"?)
 FILE:90: domain[example.com].dkim[e2026].key_file: DIR/dkim/missing.pem cannot be read: no such file or directory (the file must exist and be readable by the user that segue runs as)
