@@ -4,7 +4,7 @@
 // fields in a fixed order as varints, length-prefixed strings and times.
 //
 // It is for values that only Segue writes and reads, but a disk can lie, so a
-// [Reader] never panics and never allocates more than the bytes it was given:
+// [Reader] never panics and never allocates more than a small multiple of the bytes it was given:
 // the first bad field makes every later read return zero and [Reader.Err]
 // report [ErrCorrupt]. A newer version that only appends fields stays readable
 // by older code, which stops early; [Reader.More] tells newer code whether an older
@@ -146,6 +146,9 @@ func (r *Reader) Strings() []string {
 	list := make([]string, 0, n)
 	for range n {
 		list = append(list, r.String())
+	}
+	if r.bad {
+		return nil
 	}
 	return list
 }

@@ -220,8 +220,8 @@ const (
 // unreached defers a job whose site did not greet. What a host says before it was
 // told of a recipient is about us or about itself, never about the contact.
 func (d *Deliverer) unreached(job *queue.Job, err error) *queue.Result {
-	if permanent(err) {
-		return d.unroutable(job, err)
+	if routing := (*mx.Error)(nil); errors.As(err, &routing) {
+		return d.unroutable(job, routing)
 	}
 	res := queue.DeferAll(job, err.Error())
 	var e *smtpclient.Error
@@ -253,6 +253,9 @@ func (d *Deliverer) unroutable(job *queue.Job, err error) *queue.Result {
 	}
 	reply := e.Reply()
 	class, verdict := d.o.Classifier.Classify(job.Provider, reply)
+	if !e.Permanent() && (verdict == suppress || verdict == count) {
+		verdict = infrastructure
+	}
 	for i := range res.Outcomes {
 		res.Outcomes[i] = queue.Outcome{Kind: queue.Deferred, Reply: reply, Class: class, Verdict: verdict}
 		if e.Permanent() {

@@ -54,7 +54,9 @@ func (c *connection) Send(ctx context.Context, job *queue.Job) *queue.Result {
 		if res := c.renew(ctx, job); res != nil {
 			return res
 		}
-		sent = c.c.Send(ctx, tx)
+		if sent = c.c.Send(ctx, tx); sent.Err != nil {
+			sent.Err.Stale = false // it was new: the site is to blame
+		}
 	}
 	c.d.metrics.delivery(job.Provider, c.d.o.Now().Sub(began))
 	return c.d.result(job, &sent, c.c.Host(), top)
@@ -121,11 +123,10 @@ func (d *Deliverer) result(job *queue.Job, sent *smtpclient.Result, host string,
 			res.Outcomes[i].Signature = top
 		}
 	}
-	if e := sent.Err; e != nil {
-		// A kept connection that the peer had closed meanwhile says nothing
-		// about the site; a 421 or a break in a transaction does.
-		res.Failed = !e.Stale
-		res.MailSent = res.MailSent && !e.Stale
+	if sent.Err != nil {
+		// A 421 or a break in a transaction is the site's; what idleness closed
+		// has been renewed before it comes here.
+		res.Failed = true
 	}
 	return res
 }

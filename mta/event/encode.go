@@ -57,7 +57,9 @@ func Decode(sequence uint64, b []byte) (Event, error) {
 	return e, nil
 }
 
-// texts lists the text fields in stored order: append only at its end.
+// texts lists the text fields in stored order. Segments follow them, so that a
+// text which is appended here makes a new version; what the version does not
+// know yet is best stored behind Segments and read where [codec.Reader.More] says so.
 func (e *Event) texts() [22]*string {
 	return [22]*string{
 		&e.Address, &e.Sender, &e.Stream, &e.Segment, &e.Tier, &e.Pool, &e.Campaign, &e.Credential,
