@@ -113,6 +113,7 @@ type town struct {
 	dir      string
 	change   *strings.Replacer // of the configuration; nil = none
 	stop     func()
+	ended    func() error // waits for the engine to end by itself
 }
 
 func newTown(t testing.TB, rules ...string) *town {
@@ -168,6 +169,11 @@ func (w *town) run() {
 	go func() { done <- e.Run(ctx) }()
 	<-started
 	stopped := false
+	w.ended = func() error {
+		stopped = true
+		defer cancel()
+		return <-done
+	}
 	w.stop = func() {
 		if !stopped {
 			stopped = true

@@ -3,6 +3,7 @@
 package mta
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -95,5 +96,19 @@ func TestFeedbackThatOvertakesTheConclusionIsTriedAgain(t *testing.T) {
 	}
 	if n := metric(t, w, "segue_feedback_unresolved_total"); n != 0 {
 		t.Errorf("%v count as unresolved", n)
+	}
+}
+
+// An engine without a store can keep nothing that it does: it ends with the
+// reason, so that whoever watches it starts it again.
+func TestTheEngineEndsWithItsStore(t *testing.T) {
+	w := newTown(t)
+	w.run()
+	broken := errors.New("broken in the middle")
+	if err := w.mail.Commit(t.Context(), func(tx *store.Tx) error { tx.PutState("half", nil); return broken }); err == nil {
+		t.Fatal("the store did not fail")
+	}
+	if err := w.ended(); !errors.Is(err, broken) || !strings.Contains(err.Error(), "queue") {
+		t.Errorf("the engine ended with %v", err)
 	}
 }

@@ -44,23 +44,25 @@ func newPauses(mail *store.Store, q *queue.Queue, now time.Time) (*pauses, error
 	return p, err
 }
 
-// set stores a pause, or the end of one, and puts it in force.
+// set stores a pause, or the end of one, and puts it in force. It does both or
+// neither, whatever becomes of the caller: what is stored holds after a restart
+// and must hold before it.
 func (p *pauses) set(ctx context.Context, x api.Pause) error {
 	value, err := json.Marshal(x)
 	if err != nil {
 		return fmt.Errorf("writing a pause: %w", err)
 	}
 	name := pausePrefix + x.Source + "/" + x.Provider
-	err = p.mail.Commit(ctx, func(tx *store.Tx) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	err = p.mail.Commit(context.WithoutCancel(ctx), func(tx *store.Tx) error {
 		tx.PutState(name, value)
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("storing a pause: %w", err)
 	}
-	p.mu.Lock()
 	p.list[name] = x
-	p.mu.Unlock()
 	p.queue.Pause(x.Source, x.Provider, x.Until)
 	return nil
 }

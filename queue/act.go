@@ -152,6 +152,7 @@ func (q *Queue) write(tx *store.Tx, id store.ID, r store.Recipient, a *act) (*st
 	case event.Relaned:
 		next.Class, _ = tx.Class(a.class)
 		e.Tier, e.Pool, e.Plan = a.class.Tier, a.class.Pool, a.class.Plan
+	default: // no act is of another kind
 	}
 	next = tx.Put(id, r, next)
 	tx.Event(&e)
@@ -207,7 +208,7 @@ func (q *Queue) answered(what, domain string, class schedule.ClassID, it schedul
 			// Whoever changes it tells the machine; a store that failed ends the queue.
 		case errors.Is(err, ErrNotFound):
 			q.mail.act(func(now time.Time) {
-				q.machine.Step(now, schedule.Gone{Domain: domain, Class: class, ID: schedule.ID(it.ID)})
+				q.machine.Step(now, schedule.Gone{Domain: domain, Class: class, ID: it.ID})
 			})
 		default:
 			q.mail.act(func(time.Time) {

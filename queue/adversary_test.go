@@ -15,7 +15,6 @@ import (
 
 	"github.com/seguemta/segue/mta/event"
 	"github.com/seguemta/segue/mta/rfc5321"
-	"github.com/seguemta/segue/queue/schedule"
 	"github.com/seguemta/segue/queue/store"
 )
 
@@ -105,7 +104,7 @@ func TestAFailedStoreStopsSending(t *testing.T) {
 		w.pause = func(context.Context) { <-gate }
 		r := start(t, vfs.NewMem(), w)
 		for i := range 200 {
-			r.send(name(i), "active")
+			r.send(name(i))
 		}
 		synctest.Wait()
 		flying := r.Total().InFlight
@@ -141,7 +140,7 @@ func TestALongBacklogSurvivesLag(t *testing.T) {
 		r := start(t, vfs.NewMem(), w)
 		const n = 500
 		for i := range n {
-			r.send(name(i), "active")
+			r.send(name(i))
 		}
 		time.Sleep(2*time.Minute + time.Second)
 		if w.total() != 0 {
@@ -164,7 +163,7 @@ func TestALongBacklogSurvivesLag(t *testing.T) {
 }
 
 func TestTransactionalMailObeysSuppressionWhileContactsLag(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world, r *running) {
+	bubble(t, func(t testing.TB, w *world, r *running) {
 		w.lagging = true
 		w.suppressed["gone"] = "hard_bounce (all)"
 		mid := r.enqueue(r.transactional("gone", "here"))
@@ -182,6 +181,7 @@ func TestTransactionalMailObeysSuppressionWhileContactsLag(t *testing.T) {
 // A page of which everything left while it was read says nothing about what is
 // behind it.
 func TestAPageThatWasOvertakenIsNotTheEnd(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		fs := vfs.NewMem()
 		w := newWorld()
@@ -190,7 +190,7 @@ func TestAPageThatWasOvertakenIsNotTheEnd(t *testing.T) {
 		const n, held = 300, 64
 		var ids []store.ID
 		for i := range n {
-			ids = append(ids, r.send(name(i), "active"))
+			ids = append(ids, r.send(name(i)))
 		}
 		synctest.Wait()
 		r.stop()
@@ -271,7 +271,7 @@ func TestARecheckThatOvertakesTheMailKeepsTheCounts(t *testing.T) {
 		w.mu.Unlock()
 		release := r.blockAnswers()
 		var wg sync.WaitGroup
-		wg.Go(func() { r.send("a", "active") })
+		wg.Go(func() { r.send("a") })
 		synctest.Wait()
 		wg.Go(func() {
 			if err := r.Recheck(t.Context(), rfc5321.Address{Local: "a", Domain: "example.com"}); err != nil {
@@ -295,7 +295,7 @@ func TestAPageThatOvertakesTheMailKeepsTheCounts(t *testing.T) {
 		w := newWorld()
 		release := w.blockRoutes()
 		r := start(t, fs, w)
-		r.send("old", "active")
+		r.send("old")
 		r.stop()
 		release()
 		release = w.blockRoutes()
@@ -304,7 +304,7 @@ func TestAPageThatOvertakesTheMailKeepsTheCounts(t *testing.T) {
 		unblock := r.blockWrites()
 		answer := r.blockAnswers()
 		var wg sync.WaitGroup
-		wg.Go(func() { r.send("new", "active") })
+		wg.Go(func() { r.send("new") })
 		synctest.Wait()
 		unblock()
 		synctest.Wait()
@@ -324,7 +324,7 @@ func TestAPageThatOvertakesTheMailKeepsTheCounts(t *testing.T) {
 // The disk orders by milliseconds and the machine by what it is told: both must
 // be the same, or a window skips what lies between.
 func TestDueTimesAreThoseOfTheDisk(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world, r *running) {
+	bubble(t, func(t testing.TB, w *world, r *running) {
 		w.answer = func(*store.Entry) Outcome { return deferred("later") }
 		s := r.message("a", "active")
 		s.Recipients[0].Due = time.Now().Add(time.Hour + 345*time.Microsecond)
@@ -349,7 +349,8 @@ func TestDueTimesAreThoseOfTheDisk(t *testing.T) {
 }
 
 func TestARecheckReachesAllMailOfAContact(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world, r *running) {
+	t.Parallel()
+	bubble(t, func(t testing.TB, w *world, r *running) {
 		s := r.message("a", "cooling")
 		s.Recipients[0].Due = time.Now().Add(time.Hour)
 		const n = page + 100
@@ -382,6 +383,7 @@ func TestARecheckReachesAllMailOfAContact(t *testing.T) {
 // More than a page of expired mail in flight must neither spin nor hide the
 // expired mail behind it.
 func TestExpiryPassesOverMailInFlight(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		gate := make(chan struct{})
@@ -421,7 +423,7 @@ func TestExpiryPassesOverMailInFlight(t *testing.T) {
 }
 
 func TestMailThatExpiredBeforeItWasQueuedExpires(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world, r *running) {
+	bubble(t, func(t testing.TB, w *world, r *running) {
 		w.lagging = true
 		time.Sleep(time.Hour) // the expiry cursor is far ahead
 		s := r.message("a", "active")
@@ -433,128 +435,4 @@ func TestMailThatExpiredBeforeItWasQueuedExpires(t *testing.T) {
 		}
 		r.idle()
 	})
-}
-
-// An operator's order that was acknowledged survives kill -9, so it is
-// acknowledged when it is on disk and not before.
-func TestAnOrderOnMailInFlightIsAnsweredWhenItIsDurable(t *testing.T) {
-	for _, end := range []string{"delivered", "dropped"} {
-		bubble(t, func(t *testing.T, w *world, r *running) {
-			gate := make(chan struct{})
-			w.pause = func(context.Context) { <-gate }
-			w.answer = func(*store.Entry) Outcome {
-				if end == "delivered" {
-					return Outcome{Kind: Delivered}
-				}
-				return deferred("later")
-			}
-			id := r.send("a", "active")
-			synctest.Wait()
-			done := make(chan error, 2)
-			go func() { done <- r.Hold(t.Context(), id, "review") }()
-			synctest.Wait()
-			go func() { done <- r.Drop(t.Context(), id, "not wanted") }()
-			synctest.Wait()
-			select {
-			case err := <-done:
-				if !errors.Is(err, ErrSuperseded) {
-					t.Errorf("answered while the mail is in flight: %v", err)
-				}
-			default:
-				t.Error("the hold that a drop overtook is not answered")
-			}
-			close(gate)
-			err := <-done
-			if want := map[string]error{"delivered": ErrNotFound, "dropped": nil}[end]; !errors.Is(err, want) {
-				t.Errorf("the drop of mail that was %s gave %v", end, err)
-			}
-			if e := r.last(id); string(e.Kind) != end {
-				t.Errorf("ended %s, not %s", e.Kind, end)
-			}
-			r.idle()
-		})
-	}
-}
-
-// A backlog of many domains must not start a lookup for each at once.
-func TestLookupsAreBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
-		release := w.blockRoutes()
-		r := start(t, vfs.NewMem(), w)
-		const n = 3 * maxLookups
-		for i := range n {
-			s := r.message("a", "active")
-			s.Recipients[0].Address.Domain = fmt.Sprintf("d%d.example", i)
-			r.enqueue(s)
-		}
-		synctest.Wait()
-		w.mu.Lock()
-		if w.lookups != maxLookups {
-			t.Errorf("%d lookups at a time", w.lookups)
-		}
-		w.mu.Unlock()
-		release()
-		r.until(0)
-		if w.total() != n {
-			t.Errorf("%d of %d were received", w.total(), n)
-		}
-		r.stop()
-	})
-}
-
-func TestQuestionsAfterTheEndAreAnswered(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
-		w.answer = func(*store.Entry) Outcome { return deferred("later") }
-		r := start(t, vfs.NewMem(), w)
-		id := r.send("a", "active")
-		r.until(1)
-		r.quit()
-		if _, err := r.Why(t.Context(), id); !errors.Is(err, ErrStopping) {
-			t.Errorf("why after the end: %v", err)
-		}
-		if err := r.Drop(t.Context(), id, "late"); !errors.Is(err, ErrStopping) {
-			t.Errorf("drop after the end: %v", err)
-		}
-		r.stop()
-	})
-}
-
-// A stop does not wait for name servers that do not answer.
-func TestAStopDoesNotWaitForLookups(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
-		release := w.blockRoutes()
-		defer release()
-		r := start(t, vfs.NewMem(), w)
-		r.send("a", "active")
-		synctest.Wait()
-		began := time.Now()
-		r.stop()
-		if took := time.Since(began); took > time.Second {
-			t.Errorf("the stop took %v", took)
-		}
-	})
-}
-
-// Only what was charged is given back: a same-day retry was free.
-func TestARefundCountsOnlyWhatWasCharged(t *testing.T) {
-	tr := schedule.Transaction{Source: "a1", Day: 7, Charges: []schedule.BudgetKey{{Source: "a1"}}, Items: []schedule.Item{
-		{ID: schedule.ID{Message: 1}}, {ID: schedule.ID{Message: 1, Recipient: 1}, Charged: schedule.Charge{Source: "a1", Day: 7}},
-	}}
-	sent := &prepared{job: Job{Recipients: []store.Entry{{ID: store.ID{Message: 1}}}}}
-	for _, c := range []struct {
-		p    *prepared
-		res  *Result
-		want int
-	}{
-		{sent, &Result{MailSent: true}, 0}, // the free one was suppressed at the door
-		{sent, &Result{}, 1},
-		{&prepared{}, nil, 1},
-	} {
-		if got := refunded(&tr, c.p, c.res); got != c.want {
-			t.Errorf("%d refunded, not %d", got, c.want)
-		}
-	}
 }

@@ -77,7 +77,7 @@ func (q *Queue) lease(l schedule.Lease) {
 		return nil
 	}, func(err error) {
 		if err == nil {
-			q.mail.fact(schedule.Leased{Key: l.Key, Day: l.Day, Total: l.Total})
+			q.mail.fact(schedule.Leased(l))
 		}
 	})
 }

@@ -5,6 +5,7 @@ package queue
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -129,8 +130,8 @@ func crashQueue(t testing.TB, fs vfs.FS, w *crashWorld) (q *Queue, st *store.Sto
 }
 
 const (
-	crashBudget = 90 // of the day, for the marketing half
-	crashSize   = 240 // recipients that are submitted at most in the first life
+	crashBudget = 60  // of the day, for the marketing half
+	crashSize   = 160 // recipients that are submitted at most in the first life
 )
 
 // crashRound runs a queue on a disk that forgets what was not synced, cuts the
@@ -155,13 +156,13 @@ func crashRound(t testing.TB, seed uint64, honest bool) (kept, lost, twice int) 
 	w := &crashWorld{world: newWorld(), l: l, rng: rand.New(rand.NewPCG(seed, 8))}
 	w.caps = dayCap(crashBudget)
 	if seed%2 == 1 {
-		l.cutAfter = 1 + rng.IntN(120)
+		l.cutAfter = 1 + rng.IntN(80)
 	}
 	q, st, stop := crashQueue(t, disk, w)
 	submitting, quit := submitters(q, l, seed)
 
 	// Else the cut comes after a random number of commits, seen by the watermark.
-	for cut := uint64(20+rng.IntN(400)) + uint64(l.cutAfter)*100; ; {
+	for cut := uint64(20+rng.IntN(250)) + uint64(l.cutAfter)*100; ; {
 		durable, changed := st.Durable()
 		if durable >= cut {
 			break
@@ -244,9 +245,7 @@ func secondLife(t testing.TB, fs vfs.FS, w *crashWorld, flying map[store.ID]bool
 	l := w.l
 	l.cutAt, l.cutAfter, l.open = false, 0, map[*crashPeer][]store.ID{}
 	before := make(map[store.ID]int, len(l.received))
-	for id, n := range l.received {
-		before[id] = n
-	}
+	maps.Copy(before, l.received)
 	q, st, stop := crashQueue(t, fs, w)
 	defer stop()
 	time.Sleep(3 * time.Second) // every retry is due, and done
@@ -328,13 +327,14 @@ func verifyEvents(t testing.TB, st *store.Store, waiting map[store.ID]bool) {
 		}
 	}
 	for id, n := range ends {
-		if want := 1; n != want && !(n == 0 && waiting[id]) {
+		if n > 1 || n == 0 && !waiting[id] {
 			t.Errorf("%s has %d final events; waiting: %v", id, n, waiting[id])
 		}
 	}
 }
 
 func TestPowerLossLosesNothingAndRepeatsOnlyWhatWasInFlight(t *testing.T) {
+	t.Parallel()
 	const seeds = 32
 	total, repeated := 0, 0
 	for seed := range uint64(seeds) {
@@ -358,6 +358,7 @@ func TestPowerLossLosesNothingAndRepeatsOnlyWhatWasInFlight(t *testing.T) {
 // The control: on a disk that lies about syncs the same test must lose mail,
 // else it shows nothing.
 func TestControlOnADiskThatLiesLosesMail(t *testing.T) {
+	t.Parallel()
 	total := 0
 	for seed := range uint64(6) {
 		synctest.Test(t, func(t *testing.T) {

@@ -99,7 +99,7 @@ func (q *Queue) accept(tx *store.Tx, mid uint64, m *store.Message, list []Recipi
 	queued := make([]store.Entry, 0, len(list))
 	for i := range list {
 		in := &list[i]
-		id := store.ID{Message: mid, Recipient: uint32(i)} //nolint:gosec // as above
+		id := store.ID{Message: mid, Recipient: uint32(i)}
 		class, _ := tx.Class(in.Class)
 		r := store.Recipient{
 			Address: in.Address, Contact: in.Contact, Class: class, Version: in.Version,

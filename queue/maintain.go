@@ -147,7 +147,7 @@ func (q *Queue) forget(ctx context.Context, now time.Time) error {
 		if first > oldest {
 			tx.TruncateSent(at, first)
 		}
-		today := int64(now.Unix() / 86400)
+		today := now.Unix() / 86400
 		var old []string
 		tx.Counters(func(name string, _ store.Counter) {
 			if _, d, ok := parseCounter(name); ok && int64(d) < today-14 {

@@ -146,7 +146,7 @@ func (q *Queue) loop(ctx context.Context) {
 		case <-q.mail.signal:
 		case <-timer.C:
 		}
-		if !q.turn(timer) {
+		if !q.turn(timer) { //nolint:contextcheck // a day that began is stored, whether the queue is about to stop or not
 			return
 		}
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 // bubble runs a test in simulated time.
-func bubble(t *testing.T, f func(t *testing.T, w *world, r *running)) {
+func bubble(t *testing.T, f func(t testing.TB, w *world, r *running)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
@@ -31,7 +31,7 @@ func TestAThousandMessagesAreDeliveredOnce(t *testing.T) {
 	w := newWorld()
 	r := start(t, vfs.NewMem(), w)
 	for i := range 1000 {
-		r.send(name(i), "active")
+		r.send(name(i))
 	}
 	r.until(0)
 	if len(w.received) != 1000 {
@@ -46,7 +46,8 @@ func TestAThousandMessagesAreDeliveredOnce(t *testing.T) {
 }
 
 func TestADeferralIsRetriedWithItsSource(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world, r *running) {
+	t.Parallel()
+	bubble(t, func(t testing.TB, w *world, r *running) {
 		tries := 0
 		w.answer = func(*store.Entry) Outcome {
 			if tries++; tries < 3 {
@@ -55,7 +56,7 @@ func TestADeferralIsRetriedWithItsSource(t *testing.T) {
 			return Outcome{Kind: Delivered, Reply: rfc5321.Reply{Code: 250}}
 		}
 		began := time.Now()
-		id := r.send("a", "active")
+		id := r.send("a")
 		r.until(0)
 		if got := r.kinds(id); got != "accepted deferred deferred delivered " {
 			t.Errorf("events: %s", got)
@@ -67,11 +68,11 @@ func TestADeferralIsRetriedWithItsSource(t *testing.T) {
 }
 
 func TestAHardBounceConcludes(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world, r *running) {
+	bubble(t, func(t testing.TB, w *world, r *running) {
 		w.answer = func(*store.Entry) Outcome {
 			return Outcome{Kind: Bounced, Reply: rfc5321.Reply{Code: 550, Text: "no such user"}, Class: "InvalidRecipient", Verdict: "suppress"}
 		}
-		id := r.send("a", "active")
+		id := r.send("a")
 		r.until(0)
 		if e := r.last(id); e.Kind != "bounced" || e.Verdict != "suppress" || e.Code != 550 {
 			t.Errorf("last event %+v", e)
@@ -80,9 +81,10 @@ func TestAHardBounceConcludes(t *testing.T) {
 }
 
 func TestMailExpiresInEveryState(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world, r *running) {
+	t.Parallel()
+	bubble(t, func(t testing.TB, w *world, r *running) {
 		w.answer = func(*store.Entry) Outcome { return deferred("later") }
-		tried := r.send("tried", "active")
+		tried := r.send("tried")
 		r.until(1)
 		s := r.message("future", "active")
 		s.Recipients[0].Due = time.Now().Add(48 * time.Hour)
@@ -90,7 +92,7 @@ func TestMailExpiresInEveryState(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		held := r.send("held", "active")
+		held := r.send("held")
 		if err := r.Hold(t.Context(), held, "review"); err != nil {
 			t.Fatal(err)
 		}
@@ -109,9 +111,9 @@ func TestMailExpiresInEveryState(t *testing.T) {
 }
 
 func TestSuppressionStopsQueuedMail(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world, r *running) {
+	bubble(t, func(t testing.TB, w *world, r *running) {
 		w.answer = func(*store.Entry) Outcome { return deferred("later") }
-		a, b := r.send("a", "active"), r.send("b", "active")
+		a, b := r.send("a"), r.send("b")
 		r.until(2)
 		synctest.Wait()
 		w.mu.Lock()
@@ -134,7 +136,7 @@ func TestSuppressionStopsQueuedMail(t *testing.T) {
 // conclusion: a delivery stays a delivery, a deferral is not tried again.
 func TestSuppressionInFlightWaitsForTheConclusion(t *testing.T) {
 	for _, end := range []string{"delivered", "suppressed"} {
-		bubble(t, func(t *testing.T, w *world, r *running) {
+		bubble(t, func(t testing.TB, w *world, r *running) {
 			gate := make(chan struct{})
 			w.pause = func(context.Context) { <-gate }
 			w.answer = func(*store.Entry) Outcome {
@@ -143,7 +145,7 @@ func TestSuppressionInFlightWaitsForTheConclusion(t *testing.T) {
 				}
 				return deferred("later")
 			}
-			id := r.send("a", "active")
+			id := r.send("a")
 			synctest.Wait()
 			w.mu.Lock()
 			w.suppressed["a"] = "complaint (all)"
@@ -162,9 +164,9 @@ func TestSuppressionInFlightWaitsForTheConclusion(t *testing.T) {
 }
 
 func TestSuppressedIsNotSentEvenIfNobodyRechecked(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world, r *running) {
+	bubble(t, func(t testing.TB, w *world, r *running) {
 		w.suppressed["a"] = "hard_bounce (all)"
-		id := r.send("a", "active")
+		id := r.send("a")
 		r.until(0)
 		if got := r.kinds(id); got != "accepted suppressed " {
 			t.Errorf("events: %s", got)
@@ -176,9 +178,9 @@ func TestSuppressedIsNotSentEvenIfNobodyRechecked(t *testing.T) {
 }
 
 func TestAChangedTierMovesTheMailAtTheDoor(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world, r *running) {
+	bubble(t, func(t testing.TB, w *world, r *running) {
 		w.tiers["a"] = "dormant"
-		id := r.send("a", "active")
+		id := r.send("a")
 		r.until(0)
 		if got := r.kinds(id); got != "accepted relaned delivered " {
 			t.Errorf("events: %s", got)
@@ -190,9 +192,9 @@ func TestAChangedTierMovesTheMailAtTheDoor(t *testing.T) {
 }
 
 func TestMarketingWaitsWhileContactsLag(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world, r *running) {
+	bubble(t, func(t testing.TB, w *world, r *running) {
 		w.lagging = true
-		id := r.send("a", "active")
+		id := r.send("a")
 		time.Sleep(time.Minute)
 		if got := r.kinds(id); got != "accepted " {
 			t.Errorf("while lagging: %s", got)
@@ -208,9 +210,9 @@ func TestMarketingWaitsWhileContactsLag(t *testing.T) {
 }
 
 func TestHoldReleaseDropMove(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world, r *running) {
+	bubble(t, func(t testing.TB, w *world, r *running) {
 		w.answer = func(*store.Entry) Outcome { return deferred("later") }
-		a, b := r.send("a", "active"), r.send("b", "active")
+		a, b := r.send("a"), r.send("b")
 		r.until(2)
 		synctest.Wait()
 		ctx := t.Context()
@@ -248,6 +250,7 @@ func TestHoldReleaseDropMove(t *testing.T) {
 }
 
 func TestBudgetGoesByTierAndIsNeverExceeded(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.caps = dayCap(10)
@@ -293,7 +296,7 @@ func TestABudgetSurvivesARestart(t *testing.T) {
 		w.caps = dayCap(10)
 		r := start(t, fs, w)
 		for i := range 30 {
-			r.send(name(i), "active")
+			r.send(name(i))
 		}
 		r.until(20)
 		r.stop()
@@ -311,8 +314,8 @@ func TestWhyNamesTheBudget(t *testing.T) {
 		w := newWorld()
 		w.caps = dayCap(1)
 		r := start(t, vfs.NewMem(), w)
-		r.send("a", "active")
-		id := r.send("b", "active")
+		r.send("a")
+		id := r.send("b")
 		r.until(1)
 		synctest.Wait()
 		s, err := r.Why(t.Context(), id)
@@ -338,7 +341,7 @@ func TestAStopFinishesWhatIsUnderWay(t *testing.T) {
 		}
 		r := start(t, fs, w)
 		for i := range 30 {
-			r.send(name(i), "active")
+			r.send(name(i))
 		}
 		synctest.Wait()
 		if cut := r.stop(); cut != 0 {

@@ -97,7 +97,7 @@ func scheduleKey(r *Recipient, id ID) []byte {
 
 // milli is a time as a key: never negative, so that it sorts.
 func milli(t time.Time) uint64 {
-	return uint64(max(t.UnixMilli(), 0)) //nolint:gosec // not negative
+	return uint64(max(t.UnixMilli(), 0))
 }
 
 // cutSchedule reads a schedule key back.

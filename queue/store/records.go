@@ -282,7 +282,7 @@ func decodeClass(v []byte) (Class, error) {
 	return c, closed("class", r)
 }
 
-func open(what string, v []byte, version byte) (*codec.Reader, error) {
+func open(what string, v []byte, version byte) (*codec.Reader, error) { //nolint:unparam // every record has a version of its own
 	r := codec.NewReader(v)
 	if have := r.Byte(); have != version {
 		return nil, fmt.Errorf("reading %s: version %d is not known to this segue (it writes %d)", what, have, version)

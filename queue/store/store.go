@@ -24,6 +24,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -314,9 +315,5 @@ func (s *Store) Class(id ClassID) Class {
 func (s *Store) Classes() map[ClassID]Class {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	m := make(map[ClassID]Class, len(s.mu.classes))
-	for id, c := range s.mu.classes {
-		m[id] = c
-	}
-	return m
+	return maps.Clone(s.mu.classes)
 }

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/seguemta/segue/queue/schedule"
+	"github.com/seguemta/segue/queue/store"
+)
+
+// An operator's order that was acknowledged survives kill -9, so it is
+// acknowledged when it is on disk and not before.
+func TestAnOrderOnMailInFlightIsAnsweredWhenItIsDurable(t *testing.T) {
+	for _, end := range []string{"delivered", "dropped"} {
+		bubble(t, func(t testing.TB, w *world, r *running) {
+			gate := make(chan struct{})
+			w.pause = func(context.Context) { <-gate }
+			w.answer = func(*store.Entry) Outcome {
+				if end == "delivered" {
+					return Outcome{Kind: Delivered}
+				}
+				return deferred("later")
+			}
+			id := r.send("a")
+			synctest.Wait()
+			done := make(chan error, 2)
+			go func() { done <- r.Hold(t.Context(), id, "review") }()
+			synctest.Wait()
+			go func() { done <- r.Drop(t.Context(), id, "not wanted") }()
+			synctest.Wait()
+			select {
+			case err := <-done:
+				if !errors.Is(err, ErrSuperseded) {
+					t.Errorf("answered while the mail is in flight: %v", err)
+				}
+			default:
+				t.Error("the hold that a drop overtook is not answered")
+			}
+			close(gate)
+			err := <-done
+			if want := map[string]error{"delivered": ErrNotFound, "dropped": nil}[end]; !errors.Is(err, want) {
+				t.Errorf("the drop of mail that was %s gave %v", end, err)
+			}
+			if e := r.last(id); string(e.Kind) != end {
+				t.Errorf("ended %s, not %s", e.Kind, end)
+			}
+			r.idle()
+		})
+	}
+}
+
+// A backlog of many domains must not start a lookup for each at once.
+func TestLookupsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		release := w.blockRoutes()
+		r := start(t, vfs.NewMem(), w)
+		const n = 3 * maxLookups
+		for i := range n {
+			s := r.message("a", "active")
+			s.Recipients[0].Address.Domain = fmt.Sprintf("d%d.example", i)
+			r.enqueue(s)
+		}
+		synctest.Wait()
+		w.mu.Lock()
+		if w.lookups != maxLookups {
+			t.Errorf("%d lookups at a time", w.lookups)
+		}
+		w.mu.Unlock()
+		release()
+		r.until(0)
+		if w.total() != n {
+			t.Errorf("%d of %d were received", w.total(), n)
+		}
+		r.stop()
+	})
+}
+
+func TestQuestionsAfterTheEndAreAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.answer = func(*store.Entry) Outcome { return deferred("later") }
+		r := start(t, vfs.NewMem(), w)
+		id := r.send("a")
+		r.until(1)
+		r.quit()
+		if _, err := r.Why(t.Context(), id); !errors.Is(err, ErrStopping) {
+			t.Errorf("why after the end: %v", err)
+		}
+		if err := r.Drop(t.Context(), id, "late"); !errors.Is(err, ErrStopping) {
+			t.Errorf("drop after the end: %v", err)
+		}
+		r.stop()
+	})
+}
+
+// A stop does not wait for name servers that do not answer.
+func TestAStopDoesNotWaitForLookups(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		release := w.blockRoutes()
+		defer release()
+		r := start(t, vfs.NewMem(), w)
+		r.send("a")
+		synctest.Wait()
+		began := time.Now()
+		r.stop()
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("the stop took %v", took)
+		}
+	})
+}
+
+// Only what was charged is given back: a same-day retry was free.
+func TestARefundCountsOnlyWhatWasCharged(t *testing.T) {
+	tr := schedule.Transaction{Source: "a1", Day: 7, Charges: []schedule.BudgetKey{{Source: "a1"}}, Items: []schedule.Item{
+		{ID: schedule.ID{Message: 1}}, {ID: schedule.ID{Message: 1, Recipient: 1}, Charged: schedule.Charge{Source: "a1", Day: 7}},
+	}}
+	sent := &prepared{job: Job{Recipients: []store.Entry{{ID: store.ID{Message: 1}}}}}
+	for _, c := range []struct {
+		p    *prepared
+		res  *Result
+		want int
+	}{
+		{sent, &Result{MailSent: true}, 0}, // the free one was suppressed at the door
+		{sent, &Result{}, 1},
+		{&prepared{}, nil, 1},
+	} {
+		if got := refunded(&tr, c.p, c.res); got != c.want {
+			t.Errorf("%d refunded, not %d", got, c.want)
+		}
+	}
+}
