@@ -279,8 +279,12 @@ func (m *Machine) wantLease(b *budget) {
 	m.leases.push(b)
 }
 
+// maxStep bounds a lease for caps that no machine reaches: it lasts for a second
+// of the fastest sending, and a crash counts no more than this as used.
+const maxStep = 10_000
+
 // step is by how much a lease is raised, and so what a crash can cost.
-func (b *budget) step() int { return max(1, b.cap.Allowed/100) }
+func (b *budget) step() int { return min(max(1, b.cap.Allowed/100), maxStep) }
 
 func (m *Machine) emitLease(b *budget, r *Ready) {
 	if b.asked != 0 {
