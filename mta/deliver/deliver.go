@@ -205,8 +205,8 @@ var errNoAddress = errors.New("the site has no address to connect to")
 
 // permanent reports a host that no later attempt will reach either.
 func permanent(err error) bool {
-	var e *mx.Error
-	return errors.As(err, &e) && e.Permanent()
+	e, ok := errors.AsType[*mx.Error](err)
+	return ok && e.Permanent()
 }
 
 // Verdicts that delivery itself has to know.
@@ -220,7 +220,7 @@ const (
 // unreached defers a job whose site did not greet. What a host says before it was
 // told of a recipient is about us or about itself, never about the contact.
 func (d *Deliverer) unreached(job *queue.Job, err error) *queue.Result {
-	if routing := (*mx.Error)(nil); errors.As(err, &routing) {
+	if routing, ok := errors.AsType[*mx.Error](err); ok {
 		return d.unroutable(job, routing)
 	}
 	res := queue.DeferAll(job, err.Error())

@@ -81,7 +81,9 @@ type bed struct {
 // classify is bounce.Table as the engine uses it.
 type classify func(provider string, r rfc5321.Reply) (class, verdict string)
 
-func (c classify) Classify(provider string, r rfc5321.Reply) (class, verdict string) { return c(provider, r) }
+func (c classify) Classify(provider string, r rfc5321.Reply) (class, verdict string) {
+	return c(provider, r)
+}
 
 // alarmist holds every reply against the contact.
 func alarmist(string, rfc5321.Reply) (class, verdict string) { return "InvalidRecipient", "suppress" }
@@ -192,10 +194,12 @@ func letter(to ...string) *queue.Job {
 			Size: int64(len(header) + len(text)), HeaderSize: int64(len(header)),
 		},
 	}
-	for i, s := range to {
+	id := store.ID{Message: j.MessageID, Recipient: 7}
+	for _, s := range to {
 		local, domain, _ := strings.Cut(s, "@")
 		j.Domain = domain
-		e := store.Entry{ID: store.ID{Message: 4711, Recipient: uint32(i) + 7}}
+		e := store.Entry{ID: id}
+		id.Recipient++
 		e.Address = rfc5321.Address{Local: local, Domain: domain}
 		j.Recipients = append(j.Recipients, e)
 	}
