@@ -60,8 +60,7 @@ func keys(c *config.Config) (map[string][]dkim.Key, []config.Problem) {
 }
 
 func unreadable(c *config.Config, key string, err error) config.Problem {
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
 		return c.Problem(key, fmt.Sprintf("%s cannot be read: %v", pe.Path, pe.Err), "the file must exist and be readable by the user that segue runs as")
 	}
 	return c.Problem(key, err.Error(), "")

@@ -138,11 +138,7 @@ func TestCheckFindsWhatTheTextDoesNotTell(t *testing.T) {
 // The defaults of the file and those of the rules are written in two places,
 // since neither package may know the other.
 func TestCheckTiersHaveOneDefault(t *testing.T) {
-	c, problems := config.Parse("segue.toml", []byte(checkFixture))
-	if len(problems) == 0 {
-		t.Fatal("the fixture lacks files and yet has no problem")
-	}
-	c, _ = config.Parse("segue.toml", []byte(strings.ReplaceAll(checkFixture, "beyond = \"100d\"\n", "")))
+	c, _ := config.Parse("segue.toml", []byte(strings.ReplaceAll(checkFixture, "beyond = \"100d\"\n", "")))
 	rules := tier.Default()
 	for _, x := range c.Tiers {
 		tr, err := tier.Parse(x.Name)

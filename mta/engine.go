@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -201,9 +202,9 @@ func (e *Engine) Run(ctx context.Context) error {
 // close undoes what open did, last first.
 func (e *Engine) close() error {
 	var list []error
-	for i := len(e.undo) - 1; i >= 0; i-- {
-		if err := e.undo[i].run(); err != nil {
-			list = append(list, fmt.Errorf("stopping the %s: %w", e.undo[i].name, err))
+	for _, step := range slices.Backward(e.undo) {
+		if err := step.run(); err != nil {
+			list = append(list, fmt.Errorf("stopping the %s: %w", step.name, err))
 		}
 	}
 	e.undo = nil

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
@@ -44,7 +45,9 @@ func (e *Engine) makeHTTP() error {
 		if errors.Is(err, context.Canceled) {
 			err = srv.Close()
 		}
-		<-done
+		if served := <-done; !errors.Is(served, http.ErrServerClosed) {
+			err = errors.Join(err, served)
+		}
 		return err
 	}})
 	return nil

@@ -101,12 +101,11 @@ func serveSMTP(ctx, hard context.Context, srv listener, ln net.Listener) error {
 	case <-ctx.Done():
 	}
 	err := srv.Shutdown(hard)
-	<-done
-	var cut *smtpserver.CutError
-	if errors.As(err, &cut) || errors.Is(err, context.Canceled) {
+	served := <-done
+	if _, cut := errors.AsType[*smtpserver.CutError](err); cut || errors.Is(err, context.Canceled) {
 		return nil // the clients were never told 250: they try again
 	}
-	return err
+	return errors.Join(err, served)
 }
 
 func closed(err error) error {
@@ -147,7 +146,7 @@ func readToken(path string) (string, error) {
 	if path == "" {
 		return "", nil
 	}
-	text, err := os.ReadFile(path)
+	text, err := os.ReadFile(path) //nolint:gosec // the operator's configuration names it
 	if err != nil {
 		return "", fmt.Errorf("reading the token: %w", err)
 	}

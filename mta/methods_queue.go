@@ -133,7 +133,7 @@ func (m methods) Submit(ctx context.Context, in api.Message) (api.Submitted, err
 	if env.Data, err = compose(&in, from); err != nil {
 		return api.Submitted{}, badRequest("the message cannot be built", err)
 	}
-	mid, err := m.Engine.admit.Admit(ctx, env)
+	mid, err := m.admit.Admit(ctx, env)
 	if err != nil {
 		return api.Submitted{}, refused(err)
 	}

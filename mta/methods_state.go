@@ -94,8 +94,8 @@ func (m methods) Contact(_ context.Context, address string) (api.Contact, error)
 	}
 	out := api.Contact{
 		Address: c.Address, ID: c.ID, UserID: c.UserID, Account: c.Account, Tier: c.Tier, TierReason: strings.TrimPrefix(c.TierReason, c.Tier+": "), Segments: []string{},
-		FirstSent: c.FirstSent, LastSent: c.LastSent, LastEngaged: c.LastEngaged, Sends: uint64(max(c.Sends, 0)), //nolint:gosec // not negative
-		SendsSince: uint64(max(c.SendsSinceEngagement, 0)), Batch: c.Batch, Attributes: map[string]string{}, Suppressions: []api.Suppression{}, //nolint:gosec // not negative
+		FirstSent: c.FirstSent, LastSent: c.LastSent, LastEngaged: c.LastEngaged, Sends: uint64(max(c.Sends, 0)),
+		SendsSince: uint64(max(c.SendsSinceEngagement, 0)), Batch: c.Batch, Attributes: map[string]string{}, Suppressions: []api.Suppression{},
 	}
 	for _, s := range c.Segments {
 		out.Segments = append(out.Segments, s.Name)

@@ -81,6 +81,7 @@ func (o *observer) count(e *event.Event) {
 		return
 	case event.SuppressAdded, event.SuppressLift, event.StageAdvanced, event.SegmentIgnored:
 		return
+	default: // something that happened to a recipient
 	}
 	o.recipients.WithLabelValues(string(e.Kind), e.Stream, other(e.Provider)).Inc()
 	o.segments.WithLabelValues(string(e.Kind), e.Segment, e.Tier).Inc()

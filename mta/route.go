@@ -63,10 +63,9 @@ func (r routes) Resolve(ctx context.Context, domain string) queue.Route {
 	if err == nil {
 		return queue.Route{Site: t.Site, Provider: t.Provider, Until: bounded(t.Until, now, routeFor)}
 	}
-	var e *mx.Error
 	route := queue.Route{Until: now.Add(routeRetry)}
 	route.Reply.Text = err.Error()
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*mx.Error](err); ok {
 		route.Permanent, route.Reply, route.Until = e.Permanent(), e.Reply(), bounded(e.Until, now, routeRetry)
 		// The same reply means the same, whoever finds that the domain takes no mail.
 		route.Class, route.Verdict = r.classify.Classify("", route.Reply)

@@ -66,14 +66,14 @@ func loadSecrets(dir string) (*secrets, error) {
 // readOrMake reads a file, or makes it where there is none: written aside,
 // synced, then named, so that no crash leaves half a key.
 func readOrMake(path string, content func() ([]byte, error)) ([]byte, error) {
-	text, err := os.ReadFile(path)
+	text, err := os.ReadFile(path) //nolint:gosec // a fixed name below secrets_dir
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return text, err
 	}
 	if text, err = content(); err != nil {
 		return nil, fmt.Errorf("making %s: %w", path, err)
 	}
-	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) //nolint:gosec // as above
 	if err != nil {
 		return nil, fmt.Errorf("making %s: %w", path, err)
 	}
@@ -88,7 +88,7 @@ func readOrMake(path string, content func() ([]byte, error)) ([]byte, error) {
 }
 
 func syncDir(dir string) error {
-	d, err := os.Open(dir)
+	d, err := os.Open(dir) //nolint:gosec // secrets_dir
 	if err != nil {
 		return err
 	}

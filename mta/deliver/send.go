@@ -28,7 +28,6 @@ func (c *connection) Close() {
 
 // Send implements queue.Connection.
 func (c *connection) Send(ctx context.Context, job *queue.Job) *queue.Result {
-	began := c.d.o.Now()
 	first := &job.Recipients[0]
 	top := first.Signature
 	if len(top) == 0 || len(job.Recipients) > 1 {
@@ -48,6 +47,7 @@ func (c *connection) Send(ctx context.Context, job *queue.Job) *queue.Result {
 	for i := range job.Recipients {
 		tx.To[i] = job.Recipients[i].Address
 	}
+	began := c.d.o.Now()
 	sent := c.c.Send(ctx, tx)
 	if sent.Err != nil && sent.Err.Stale {
 		// The peer closed it while it was idle, and has seen nothing of this message.

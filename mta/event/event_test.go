@@ -36,9 +36,9 @@ func set(t testing.TB, f reflect.Value, n int) {
 	case reflect.String:
 		f.SetString(strings.Repeat("x", n) + "\x00é")
 	case reflect.Uint64:
-		f.SetUint(math.MaxUint64 - uint64(n)) //nolint:gosec // n is small
+		f.SetUint(math.MaxUint64 - uint64(n))
 	case reflect.Uint32:
-		f.SetUint(math.MaxUint32 - uint64(n)) //nolint:gosec // n is small
+		f.SetUint(math.MaxUint32 - uint64(n))
 	case reflect.Int, reflect.Int64:
 		f.SetInt(math.MinInt64 + int64(n))
 	default:
