@@ -73,7 +73,7 @@ type Plan struct {
 	// because receivers dislike bursts from an address that they do not know.
 	Pace bool `toml:"pace" default:"true"`
 
-	// The stages, in order; the last one stays until the source is declared warm.
+	// The stages, in order; a source that used up the last one is warm: no limit.
 	Stages []Stage `toml:"stage"`
 
 	Gate Gate `toml:"gate"`
@@ -106,7 +106,8 @@ const (
 
 // Gate is the evidence that a stage asks for before the next: limits that
 // hold a source where it is or take it a step back, as shares of the day's
-// recipients at a provider.
+// recipients at a provider. Today a stage advances by used alone; the three
+// limits are read and checked, and not yet applied.
 type Gate struct {
 	// The share of the day's budget that has to be used. The default asks for a real
 	// day's work: a ramp by calendar alone warms nothing.
