@@ -147,7 +147,10 @@ func (m methods) entry(e *store.Entry) api.QueueEntry {
 }
 
 // QueueSummary implements api.Methods.
-func (m methods) QueueSummary(context.Context) (api.QueueSummary, error) {
+func (m methods) QueueSummary(ctx context.Context) (api.QueueSummary, error) {
+	if err := m.queue.Counted(ctx); err != nil && !errors.Is(err, queue.ErrStopping) {
+		return api.QueueSummary{}, err
+	}
 	t := m.queue.Total()
 	s := api.QueueSummary{Waiting: t.Waiting, Held: t.Held, InFlight: t.InFlight, Lanes: []api.LaneCount{}}
 	for _, l := range m.queue.Lanes() {

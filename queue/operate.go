@@ -208,6 +208,10 @@ func (q *Queue) ask(ctx context.Context, f func(now time.Time)) error {
 	return q.answer(ctx, done)
 }
 
+// Counted waits until everything that was accepted or concluded before the call
+// is part of the counts: they follow the commits a moment later.
+func (q *Queue) Counted(ctx context.Context) error { return q.ask(ctx, func(time.Time) {}) }
+
 // Pause stops a source, at one provider or at all ("" ), until a time; the zero
 // time lifts it.
 func (q *Queue) Pause(source, provider string, until time.Time) {
