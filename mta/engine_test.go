@@ -223,6 +223,9 @@ func (w *town) settle(what string, ok func() bool) {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
+		if err := w.queue.Counted(w.t.Context()); err != nil {
+			w.t.Fatal(err)
+		}
 		durable, _ := w.mail.Durable()
 		if w.contacts.consumed() >= durable && ok() {
 			return

@@ -15,6 +15,7 @@ import (
 	"github.com/seguemta/segue/mta/mtatest"
 	"github.com/seguemta/segue/mta/rfc5321"
 	"github.com/seguemta/segue/mta/smtpclient"
+	"github.com/seguemta/segue/queue"
 )
 
 // report sends a message to the feedback listener.
@@ -195,7 +196,7 @@ func TestSegmentTierAndBudgetChooseTheSource(t *testing.T) {
 	for i := range 4 {
 		w.submit("", fmt.Sprintf("active%d@dest.example", i))
 	}
-	w.settle("four deliveries", func() bool { return len(w.mx.Messages()) == 4 && w.queue.Total().Waiting == 0 })
+	w.settle("four deliveries", func() bool { return len(w.mx.Messages()) == 4 && w.queue.Total() == (queue.Count{}) })
 	bySource := map[string]int{}
 	events, err := w.mail.Events(0, 1000)
 	if err != nil {
