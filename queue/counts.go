@@ -184,21 +184,6 @@ func (q *Queue) Lanes() []Lane {
 	return out
 }
 
-// Domains are the counts of the queue by recipient domain.
-func (q *Queue) Domains() map[string]Count {
-	q.counts.mu.Lock()
-	defer q.counts.mu.Unlock()
-	m := make(map[string]Count)
-	for k, n := range q.counts.lanes {
-		t := m[k.domain]
-		t.Waiting += n.Waiting
-		t.Held += n.Held
-		t.InFlight += n.InFlight
-		m[k.domain] = t
-	}
-	return m
-}
-
 // BudgetsToday are the caps in force and what was charged against them.
 func (q *Queue) BudgetsToday() []Budget {
 	q.counts.mu.Lock()

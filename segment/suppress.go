@@ -13,7 +13,7 @@ import (
 	"github.com/seguemta/segue/segment/store"
 )
 
-// Scopes of a suppression; see [StreamScope] and [DomainScope] for the others.
+// Scopes of a suppression; see [StreamScope]; domain:NAME is that of one sending domain.
 const (
 	ScopeAll     = "all"
 	streamPrefix = "stream:"
@@ -42,9 +42,6 @@ var errClosed = errors.New("contacts database is closed")
 
 // StreamScope is the scope of one stream of mail.
 func StreamScope(name string) string { return streamPrefix + name }
-
-// DomainScope is the scope of one sending domain.
-func DomainScope(name string) string { return domainPrefix + name }
 
 // Suppression says that an address may not be mailed in a scope.
 type Suppression struct {

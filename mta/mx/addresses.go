@@ -75,16 +75,3 @@ func fits(a netip.Addr, families resolve.Families) bool {
 	}
 	return families&resolve.IPv6 != 0
 }
-
-// FamiliesOf is the set of families that a source with these addresses can bind.
-func FamiliesOf(addrs []netip.Addr) resolve.Families {
-	var f resolve.Families
-	for _, a := range addrs {
-		if a.Unmap().Is4() {
-			f |= resolve.IPv4
-		} else {
-			f |= resolve.IPv6
-		}
-	}
-	return f
-}

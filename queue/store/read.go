@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -178,10 +179,21 @@ func (s *Store) Events(after uint64, limit int) ([]event.Event, error) {
 	if after >= durable {
 		return nil, nil
 	}
-	list := make([]event.Event, 0, min(limit, int(durable-after))) //nolint:gosec // bounded by limit
-	err := s.scan([]byte{prefixEvent}, eventKey(after+1), func(k, v []byte) error {
+	limit = min(limit, int(durable-after)) //nolint:gosec // bounded by limit
+	return s.events(eventKey(after+1), durable, limit)
+}
+
+// Head reads the oldest events of the log, durable or not.
+func (s *Store) Head(limit int) ([]event.Event, error) {
+	return s.events(nil, math.MaxUint64, limit)
+}
+
+// events reads up to limit events from a key on, up to and including a sequence.
+func (s *Store) events(from []byte, last uint64, limit int) ([]event.Event, error) {
+	list := make([]event.Event, 0, limit)
+	err := s.scan([]byte{prefixEvent}, from, func(k, v []byte) error {
 		seq := binary.BigEndian.Uint64(k[1:])
-		if seq > durable || len(list) == limit {
+		if seq > last || len(list) == limit {
 			return errStop
 		}
 		e, err := event.Decode(seq, v)
@@ -287,16 +299,6 @@ func (s *Store) Backlogs(f func(Backlog) error) error {
 	return err
 }
 
-// Parked reads up to limit recipients held under a name, behind an id.
-func (s *Store) Parked(hold string, after ID, limit int) ([]Entry, error) {
-	prefix := append(textKey(prefixParked, hold), 0)
-	from := prefix
-	if after != (ID{}) {
-		from = append(appendID(append([]byte{}, prefix...), after), 0)
-	}
-	return s.entries(prefix, from, limit, nil)
-}
-
 // AllParked calls f for every parked recipient.
 func (s *Store) AllParked(f func(Entry) error) error {
 	return s.scan([]byte{prefixParked}, nil, func(k, _ []byte) error {
@@ -377,7 +379,7 @@ func (s *Store) entries(prefix, from []byte, limit int, keep func(*Entry) bool) 
 		if err != nil {
 			return err
 		}
-		if e := (Entry{ID: id, Recipient: r}); keep == nil || keep(&e) {
+		if e := (Entry{ID: id, Recipient: r}); keep(&e) {
 			list = append(list, e)
 		}
 		return nil
@@ -395,18 +397,4 @@ func (s *Store) SentOf(mid uint64) (map[ID]Sent, error) {
 		return err
 	})
 	return m, err
-}
-
-// Head reads the oldest events of the log, durable or not.
-func (s *Store) Head(limit int) ([]event.Event, error) {
-	var list []event.Event
-	err := s.scan([]byte{prefixEvent}, nil, func(k, v []byte) error {
-		if len(list) == limit {
-			return errStop
-		}
-		e, err := event.Decode(binary.BigEndian.Uint64(k[1:]), v)
-		list = append(list, e)
-		return err
-	})
-	return list, err
 }
