@@ -135,7 +135,7 @@ func New(opts Options) (*Router, error) {
 }
 
 func parseRoute(via string, port uint16) (Host, error) {
-	if ap, err := netip.ParseAddrPort(via); err == nil {
+	if ap, err := netip.ParseAddrPort(via); err == nil && ap.Port() != 0 {
 		return Host{Name: ap.Addr().String(), Port: ap.Port()}, nil
 	}
 	if addr, err := netip.ParseAddr(strings.Trim(via, "[]")); err == nil {

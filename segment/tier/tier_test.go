@@ -325,3 +325,18 @@ func BenchmarkOf(b *testing.B) {
 		rules.Of(s, now)
 	}
 }
+
+// Only the names that a tier prints are read, each as that tier.
+func FuzzParse(f *testing.F) {
+	for _, t := range All() {
+		f.Add(t.String())
+	}
+	f.Add("")
+	f.Add("Active")
+	f.Add("Tier(9)")
+	f.Fuzz(func(t *testing.T, name string) {
+		if tier, err := Parse(name); err == nil && tier.String() != name {
+			t.Errorf("%q was read as %q", name, tier)
+		}
+	})
+}
