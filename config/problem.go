@@ -6,7 +6,9 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
 )
 
 // Problem is one thing that is wrong, or that only looks wrong, with the
@@ -21,7 +23,8 @@ type Problem struct {
 }
 
 // String prints the problem as `file:line: key: text (hint)`, a warning as
-// `file:line: key: warning: text (hint)`.
+// `file:line: key: warning: text (hint)`. It is one line whatever the file
+// holds: a name with a line end in it is part of the key.
 func (p Problem) String() string {
 	var b strings.Builder
 	b.WriteString(p.File)
@@ -38,6 +41,23 @@ func (p Problem) String() string {
 	b.WriteString(p.Text)
 	if p.Hint != "" {
 		b.WriteString(" (" + p.Hint + ")")
+	}
+	return visible(b.String())
+}
+
+// visible writes control characters as Go does, so that none of them reaches a
+// terminal or ends a line.
+func visible(s string) string {
+	if !strings.ContainsFunc(s, unicode.IsControl) {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		if unicode.IsControl(r) {
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		} else {
+			b.WriteRune(r)
+		}
 	}
 	return b.String()
 }
