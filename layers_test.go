@@ -16,7 +16,7 @@ import (
 const picture = `
 5      cmd/segue
 4      mta
-3      mta/submit mta/admit mta/deliver mta/inbound mta/eventlog mta/webhook mta/httpapi mta/public mta/console mta/demo
+3      mta/submit mta/admit mta/deliver mta/inbound mta/eventlog mta/webhook mta/httpapi mta/public mta/console mta/demo mta/bench
 2      queue segment reputation
 1      queue/schedule segment/rule segment/tier segment/score
 1      reputation/warmup reputation/throttle reputation/bounce reputation/breaker
@@ -41,7 +41,7 @@ github.com/BurntSushi/toml        config
 github.com/alecthomas/kong        cmd/segue
 cel.dev/cel-go                    segment/rule
 ` + module + `/config             mta cmd/segue
-` + module + `/mta/simulate       mta/demo cmd/segue
+` + module + `/mta/simulate       mta/demo mta/bench cmd/segue
 ` + module + `/mta/mtatest        nobody
 `
 

@@ -5,6 +5,7 @@
 //	segue serve --config FILE    runs the engine
 //	segue check --config FILE    says everything that is wrong with a configuration
 //	segue demo                   shows the whole engine on this machine alone
+//	segue bench send, bench sink put a mail server of this machine under load and take what it delivers
 //
 // The other commands ask or order a running engine over HTTP, through package
 // mta/api and nothing else: an engine on another machine is steered alike. They print
@@ -37,6 +38,7 @@ type commands struct {
 	Serve       serveCmd       `cmd:"" help:"Run the engine."`
 	Check       checkCmd       `cmd:"" help:"Check a configuration, or hash a password for it."`
 	Demo        demoCmd        `cmd:"" help:"Show the whole engine on this machine alone, against simulated providers."`
+	Bench       benchCmd       `cmd:"" help:"Put a mail server of this machine under load, and take what it delivers."`
 	Queue       queueCmd       `cmd:"" help:"See and steer queued mail."`
 	Segment     segmentCmd     `cmd:"" help:"See segments."`
 	Contact     contactCmd     `cmd:"" help:"See and import contacts."`

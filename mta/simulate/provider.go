@@ -4,11 +4,11 @@ package simulate
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -35,11 +35,10 @@ type provider struct {
 	t  *Temper
 	ln net.Listener
 
-	mu       sync.Mutex
-	counts   Counts
-	clients  map[netip.Addr]*client
-	sessions map[net.Conn]struct{}
-	first    map[attempt]time.Time // greylisted and dropped attempts
+	mu      sync.Mutex
+	counts  Counts
+	clients map[netip.Addr]*client
+	first   map[attempt]time.Time // greylisted and dropped attempts
 }
 
 // client is what a provider remembers of one client address.
@@ -58,8 +57,7 @@ type attempt struct {
 
 func newProvider(w *World, t *Temper) *provider {
 	return &provider{
-		w: w, t: t, clients: make(map[netip.Addr]*client), sessions: make(map[net.Conn]struct{}),
-		first:  make(map[attempt]time.Time),
+		w: w, t: t, clients: make(map[netip.Addr]*client), first: make(map[attempt]time.Time),
 		counts: Counts{BySource: make(map[netip.Addr]int)},
 	}
 }
@@ -70,39 +68,13 @@ func (p *provider) close() {
 	}
 }
 
-// serve accepts connections until ctx ends, and returns when all are closed.
+// serve lets clients in until ctx ends, and returns when all are gone.
 func (p *provider) serve(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, func() {
-		p.close()
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		for c := range p.sessions {
-			_ = c.Close() // its session notices
-		}
-	})
-	defer stop()
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	for {
-		c, err := p.ln.Accept()
-		switch {
-		case ctx.Err() != nil:
-			if err == nil {
-				_ = c.Close()
-			}
-			return nil
-		case errors.Is(err, net.ErrClosed):
-			return err
-		case err != nil:
-			continue
-		}
-		wg.Go(func() { p.greet(ctx, c) })
-	}
+	return Accept(ctx, p.ln, func(c net.Conn) { p.greet(ctx, c) })
 }
 
 // greet lets a client in, or not.
 func (p *provider) greet(ctx context.Context, c net.Conn) {
-	defer c.Close()
 	from := netip.Addr{}
 	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
 		from = a.AddrPort().Addr().Unmap()
@@ -114,22 +86,21 @@ func (p *provider) greet(ctx context.Context, c net.Conn) {
 		p.counts.Refused++
 	} else {
 		cl.open++
-		p.sessions[c] = struct{}{}
 	}
 	p.mu.Unlock()
-	s := newSession(p, c, from)
+	s := p.session(c, from)
 	if full {
-		s.say("421 4.3.2 " + p.t.Zone + " too many connections from your address")
-		s.flush()
+		s.Refuse("421 4.3.2 " + p.t.Zone + " too many connections from your address")
 		return
 	}
-	if ctx.Err() == nil {
-		s.serve()
-	}
+	s.Serve(ctx)
 	p.mu.Lock()
 	cl.open--
-	delete(p.sessions, c)
 	p.mu.Unlock()
+}
+
+func (p *provider) session(c net.Conn, from netip.Addr) *Session {
+	return &Session{Conn: c, Host: p, Name: "mx." + p.t.Zone, Client: from, Keep: true}
 }
 
 // client needs the lock.
@@ -140,6 +111,54 @@ func (p *provider) client(from netip.Addr) *client {
 		p.clients[from] = cl
 	}
 	return cl
+}
+
+// Mail implements [Host]: a new client address has a quota.
+func (p *provider) Mail(s *Session) Answer {
+	if p.overQuota(s.Client) {
+		return Answer{
+			Reply: "421 4.7.28 Our system has detected an unusual rate of unsolicited mail originating from your IP address.", Cut: true,
+		}
+	}
+	return Answer{}
+}
+
+// Rcpt implements [Host].
+func (p *provider) Rcpt(s *Session, address string) Answer {
+	_, domain, _ := strings.Cut(address, "@")
+	exists, dead := p.w.o.Population.mailbox(address)
+	temporary := ""
+	switch {
+	case p.w.byDomain[domain] != p:
+		return p.reject("550 5.7.1 relaying denied")
+	case p.tooFast(s.Client):
+		temporary = "451 4.7.500 Server busy. Please try again later."
+	case p.early(s.Client, address):
+		temporary = "451 4.7.1 Greylisted, please try again in a moment"
+	case (!exists || dead) && !p.t.Late:
+		if p.t.UnknownUser != "" {
+			return p.reject(p.t.UnknownUser)
+		}
+		return p.reject(notThere)
+	}
+	if temporary != "" {
+		p.count(func(c *Counts) { c.Deferred++ })
+	}
+	return Answer{Reply: temporary}
+}
+
+func (p *provider) reject(reply string) Answer {
+	p.count(func(c *Counts) { c.Rejected++ })
+	return Answer{Reply: reply}
+}
+
+// Data implements [Host]: some connections are cut in the middle of a message.
+func (p *provider) Data(s *Session) Answer { return Answer{Cut: slices.ContainsFunc(s.To, p.cuts)} }
+
+// Done implements [Host].
+func (p *provider) Done(s *Session) Answer {
+	p.take(s)
+	return Answer{}
 }
 
 // overQuota counts one recipient of a client address against its quota.

@@ -92,25 +92,25 @@ func (w *World) Returning() int {
 
 // take counts a message as received, before its 250 leaves, and decides what
 // comes back because of it.
-func (p *provider) take(s *session) {
+func (p *provider) take(s *Session) {
 	p.mu.Lock()
-	p.counts.Received += len(s.to)
-	p.counts.BySource[s.from] += len(s.to)
-	p.client(s.from).taken += len(s.to)
+	p.counts.Received += len(s.To)
+	p.counts.BySource[s.Client] += len(s.To)
+	p.client(s.Client).taken += len(s.To)
 	p.mu.Unlock()
-	for _, to := range s.to {
+	for _, to := range s.To {
 		p.answer(s, to)
 	}
-	if digest(p.w.o.Seed, "sample", s.sender, s.to[0])%sampleOf == 0 {
-		p.verify(s.message)
+	if digest(p.w.o.Seed, "sample", s.Sender, s.To[0])%sampleOf == 0 {
+		p.verify(s.Message)
 	}
 }
 
 // answer decides about the report for one recipient.
-func (p *provider) answer(s *session, to string) {
+func (p *provider) answer(s *Session, to string) {
 	exists, dead := p.w.o.Population.mailbox(to)
 	switch {
-	case s.sender == "":
+	case s.Sender == "":
 		// What has no return path gets no notification (RFC 5321 section 4.5.5).
 	case p.t.Late && (!exists || dead):
 		p.notify(s, to, rfc5321.EnhancedCode{5, 1, 1}, "550 5.1.1 <"+to+">: user does not exist")
@@ -121,14 +121,14 @@ func (p *provider) answer(s *session, to string) {
 	}
 }
 
-func (p *provider) notify(s *session, to string, status rfc5321.EnhancedCode, text string) {
+func (p *provider) notify(s *Session, to string, status rfc5321.EnhancedCode, text string) {
 	now := p.w.o.Now()
 	host := "mx." + p.t.Zone
 	p.w.returns.add(returned{
-		p: p, due: now.Add(returnAfter), to: s.sender,
+		p: p, due: now.Add(returnAfter), to: s.Sender,
 		text: dsn.Build(dsn.Notification{
-			From: "MAILER-DAEMON@" + host, To: s.sender, Date: now, MessageID: p.messageID(to), ReportingMTA: host, Arrival: now,
-			Original: bytes.Clone(s.message), HeaderOnly: true,
+			From: "MAILER-DAEMON@" + host, To: s.Sender, Date: now, MessageID: p.messageID(to), ReportingMTA: host, Arrival: now,
+			Original: bytes.Clone(s.Message), HeaderOnly: true,
 			Recipients: []dsn.Recipient{{
 				Final: to, Action: dsn.Failed, Status: status, RemoteMTA: host, DiagnosticType: "smtp", Diagnostic: text, LastAttempt: now,
 			}},
@@ -136,15 +136,15 @@ func (p *provider) notify(s *session, to string, status rfc5321.EnhancedCode, te
 	})
 }
 
-func (p *provider) complain(s *session, to string) {
+func (p *provider) complain(s *Session, to string) {
 	now := p.w.o.Now()
 	from := "feedback@" + p.t.Zone
 	p.w.returns.add(returned{
 		p: p, due: now.Add(returnAfter), from: from, complaint: true,
 		text: arf.Build(arf.Feedback{
-			From: from, To: "fbl", Date: now, MessageID: p.messageID(to), Original: bytes.Clone(s.message), HeaderOnly: true,
+			From: from, To: "fbl", Date: now, MessageID: p.messageID(to), Original: bytes.Clone(s.Message), HeaderOnly: true,
 			Report: arf.Report{
-				Type: arf.Abuse, UserAgent: "Simulated/1.0", MailFrom: s.sender, Arrival: now, SourceIP: s.from, ReportingMTA: "mx." + p.t.Zone,
+				Type: arf.Abuse, UserAgent: "Simulated/1.0", MailFrom: s.Sender, Arrival: now, SourceIP: s.Client, ReportingMTA: "mx." + p.t.Zone,
 			},
 		}),
 	})

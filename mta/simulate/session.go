@@ -4,12 +4,9 @@ package simulate
 
 import (
 	"bufio"
-	"bytes"
-	"errors"
-	"io"
+	"context"
 	"net"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 )
@@ -17,51 +14,95 @@ import (
 // Bounds of one session.
 const (
 	sessionIdle = 2 * time.Minute
+	readBuffer  = 32 << 10
 	maxCommand  = 2 << 10
 	maxMessage  = 32 << 20
 	maxTargets  = 100 // recipients of a transaction
 )
 
-// session is one SMTP conversation (RFC 5321), the server's side of it.
-type session struct {
-	p    *provider
-	c    net.Conn
-	from netip.Addr
-	r    *bufio.Reader
-	w    *bufio.Writer
-
-	hello   bool
-	sender  string // return path, once hasMail
-	hasMail bool
-	to      []string // accepted, lower case
-	message []byte
+// Host is the mind of a mail server: a Session speaks, a Host decides. It is
+// asked by many sessions at a time.
+type Host interface {
+	// Mail answers MAIL, when there is no sender yet.
+	Mail(s *Session) Answer
+	// Rcpt answers RCPT; the address is in lower case.
+	Rcpt(s *Session, address string) Answer
+	// Data answers DATA, or the first BDAT, when there are recipients.
+	Data(s *Session) Answer
+	// Done answers the end of the message.
+	Done(s *Session) Answer
 }
 
-func newSession(p *provider, c net.Conn, from netip.Addr) *session {
-	return &session{p: p, c: c, from: from, r: bufio.NewReaderSize(c, 16<<10), w: bufio.NewWriter(c)}
+// Answer is what a Host makes of a command. The zero Answer is yes.
+type Answer struct {
+	Reply string        // code and text; "" is the usual reply of success
+	Delay time.Duration // before the reply
+	Cut   bool          // close the connection after the reply, or instead of one; after 354, in the middle of the message
 }
 
-func (s *session) say(line string) {
-	_, _ = s.w.WriteString(line + "\r\n") // flush reports it
+func (a Answer) yes() bool { return !a.Cut && (a.Reply == "" || a.Reply[0] == '2') }
+
+// Session is one SMTP conversation (RFC 5321), the server's side of it. It is
+// made for many messages a second, and forgives what a listener on the open
+// internet must not: it is no submission server.
+type Session struct {
+	Conn     net.Conn
+	Host     Host
+	Name     string     // of the host, as it greets
+	Client   netip.Addr // for the Host
+	Keep     bool       // messages are kept in Message while Done looks at them
+	Chunking bool       // offers BDAT (RFC 3030)
+
+	// The transaction, for the Host to read.
+	Sender  string   // return path
+	To      []string // accepted, lower case
+	Size    int      // octets of the message
+	Message []byte
+
+	r        *bufio.Reader
+	w        *bufio.Writer
+	hello    bool
+	hasMail  bool
+	chunking bool // between two BDAT of a message
 }
 
-func (s *session) flush() bool { return s.w.Flush() == nil }
+// Refuse greets with a reply that sends the client away.
+func (s *Session) Refuse(reply string) {
+	s.open()
+	s.say(reply)
+	s.flush()
+}
 
-// serve speaks until the client quits, the connection breaks, or temper cuts it.
-func (s *session) serve() {
-	s.say("220 mx." + s.p.t.Zone + " ESMTP simulated")
+func (s *Session) open() {
+	s.r, s.w = bufio.NewReaderSize(s.Conn, readBuffer), bufio.NewWriter(s.Conn)
+}
+
+func (s *Session) say(line string) {
+	_, _ = s.w.WriteString(line) // flush reports it
+	_, _ = s.w.WriteString("\r\n")
+}
+
+func (s *Session) flush() bool { return s.w.Flush() == nil }
+
+// Serve speaks until the client quits, the connection breaks, or the Host cuts
+// it. Cancelling the context ends delays; closing the connection ends the rest.
+func (s *Session) Serve(ctx context.Context) {
+	s.open()
+	s.say("220 " + s.Name + " ESMTP simulated")
 	for {
 		// Replies wait while more commands are there: that is what PIPELINING saves.
-		if s.r.Buffered() == 0 && !s.flush() {
-			return
+		if s.r.Buffered() == 0 {
+			if !s.flush() {
+				return
+			}
+			_ = s.Conn.SetDeadline(time.Now().Add(sessionIdle)) // a closed connection fails at the next read
 		}
-		_ = s.c.SetDeadline(time.Now().Add(sessionIdle)) // a closed connection fails at the next read
 		line, err := s.line()
 		if err != nil {
 			return
 		}
 		verb, args, _ := strings.Cut(line, " ")
-		if !s.command(strings.ToUpper(verb), args) {
+		if !s.command(ctx, strings.ToUpper(verb), args) {
 			s.flush()
 			return
 		}
@@ -69,7 +110,7 @@ func (s *session) serve() {
 }
 
 // line reads one command without its line end.
-func (s *session) line() (string, error) {
+func (s *Session) line() (string, error) {
 	b, err := s.r.ReadSlice('\n')
 	if err != nil {
 		return "", err
@@ -81,25 +122,22 @@ func (s *session) line() (string, error) {
 }
 
 // command answers one command and reports whether the session goes on.
-func (s *session) command(verb, args string) bool {
+func (s *Session) command(ctx context.Context, verb, args string) bool {
 	switch verb {
+	case "MAIL":
+		return s.mail(ctx, args)
+	case "RCPT":
+		return s.rcpt(ctx, args)
+	case "DATA":
+		return s.data(ctx)
+	case "BDAT":
+		return s.bdat(ctx, args)
 	case "EHLO":
-		s.reset()
-		s.hello = true
-		for _, ext := range []string{"PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES", "SMTPUTF8"} {
-			s.say("250-" + ext)
-		}
-		s.say("250 SIZE 33554432")
+		s.ehlo()
 	case "HELO":
 		s.reset()
 		s.hello = true
-		s.say("250 mx." + s.p.t.Zone)
-	case "MAIL":
-		return s.mail(args)
-	case "RCPT":
-		s.rcpt(args)
-	case "DATA":
-		return s.data()
+		s.say("250 " + s.Name)
 	case "RSET":
 		s.reset()
 		s.say("250 2.0.0 ok")
@@ -114,8 +152,21 @@ func (s *session) command(verb, args string) bool {
 	return true
 }
 
-func (s *session) reset() {
-	s.sender, s.hasMail, s.to = "", false, s.to[:0]
+func (s *Session) ehlo() {
+	s.reset()
+	s.hello = true
+	for _, ext := range []string{s.Name, "PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES", "SMTPUTF8"} {
+		s.say("250-" + ext)
+	}
+	if s.Chunking {
+		s.say("250-CHUNKING")
+	}
+	s.say("250 SIZE 33554432")
+}
+
+func (s *Session) reset() {
+	s.Sender, s.hasMail, s.To = "", false, s.To[:0]
+	s.chunking, s.Size, s.Message = false, 0, s.Message[:0]
 }
 
 // path reads "FROM:<a@b> PARAMETERS" after its keyword.
@@ -131,7 +182,36 @@ func path(args, keyword string) (string, bool) {
 	return address, ok
 }
 
-func (s *session) mail(args string) bool {
+// give carries an answer out and reports whether the session goes on.
+func (s *Session) give(ctx context.Context, a Answer, success string) bool {
+	if a.Delay > 0 && !s.wait(ctx, a.Delay) {
+		return false
+	}
+	switch {
+	case a.Reply != "":
+		s.say(a.Reply)
+	case !a.Cut:
+		s.say(success)
+	}
+	return !a.Cut
+}
+
+// wait lets the earlier replies go, and time pass.
+func (s *Session) wait(ctx context.Context, d time.Duration) bool {
+	if !s.flush() {
+		return false
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+		return false
+	}
+	return s.Conn.SetDeadline(time.Now().Add(sessionIdle)) == nil
+}
+
+func (s *Session) mail(ctx context.Context, args string) bool {
 	sender, ok := path(args, "FROM:")
 	switch {
 	case !s.hello:
@@ -140,105 +220,31 @@ func (s *session) mail(args string) bool {
 		s.say("501 5.5.4 MAIL FROM:<address>")
 	case s.hasMail:
 		s.say("503 5.5.1 there is a sender already")
-	case s.p.overQuota(s.from):
-		s.say("421 4.7.28 Our system has detected an unusual rate of unsolicited mail originating from your IP address.")
-		return false
 	default:
-		s.sender, s.hasMail = sender, true
-		s.say("250 2.1.0 ok")
+		s.Sender = sender
+		a := s.Host.Mail(s)
+		s.hasMail = a.yes()
+		return s.give(ctx, a, "250 2.1.0 ok")
 	}
 	return true
 }
 
-func (s *session) rcpt(args string) {
+func (s *Session) rcpt(ctx context.Context, args string) bool {
 	address, ok := path(args, "TO:")
 	switch {
 	case !s.hasMail:
 		s.say("503 5.5.1 say MAIL first")
 	case !ok:
 		s.say("501 5.5.4 RCPT TO:<address>")
-	case len(s.to) >= maxTargets:
+	case len(s.To) >= maxTargets:
 		s.say("452 4.5.3 too many recipients")
 	default:
-		s.say(s.judge(strings.ToLower(address)))
-	}
-}
-
-// judge is the reply to one recipient.
-func (s *session) judge(address string) string {
-	p := s.p
-	_, domain, _ := strings.Cut(address, "@")
-	exists, dead := p.w.o.Population.mailbox(address)
-	temporary := ""
-	switch {
-	case p.w.byDomain[domain] != p:
-		return p.reject("550 5.7.1 relaying denied")
-	case p.tooFast(s.from):
-		temporary = "451 4.7.500 Server busy. Please try again later."
-	case p.early(s.from, address):
-		temporary = "451 4.7.1 Greylisted, please try again in a moment"
-	case (!exists || dead) && !p.t.Late:
-		if p.t.UnknownUser != "" {
-			return p.reject(p.t.UnknownUser)
+		address = strings.ToLower(address)
+		a := s.Host.Rcpt(s, address)
+		if a.yes() {
+			s.To = append(s.To, address)
 		}
-		return p.reject(notThere)
+		return s.give(ctx, a, "250 2.1.5 ok")
 	}
-	if temporary != "" {
-		p.count(func(c *Counts) { c.Deferred++ })
-		return temporary
-	}
-	s.to = append(s.to, address)
-	return "250 2.1.5 ok"
-}
-
-func (p *provider) reject(reply string) string {
-	p.count(func(c *Counts) { c.Rejected++ })
-	return reply
-}
-
-// data takes the message, or hangs up in the middle of it.
-func (s *session) data() bool {
-	if len(s.to) == 0 {
-		s.say("503 5.5.1 no valid recipients")
-		return true
-	}
-	s.say("354 go ahead")
-	if !s.flush() {
-		return false
-	}
-	if slices.ContainsFunc(s.to, s.p.cuts) {
-		// Part of the message, so that the client is in the middle of writing it.
-		_, _ = s.r.Peek(1)
-		return false
-	}
-	if err := s.readMessage(); err != nil {
-		return false
-	}
-	s.p.take(s)
-	s.say("250 2.0.0 taken")
-	s.reset()
 	return true
-}
-
-// readMessage reads up to the final dot and takes the stuffed dots out.
-func (s *session) readMessage() error {
-	s.message = s.message[:0]
-	begins := true
-	for {
-		b, err := s.r.ReadSlice('\n')
-		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
-			return err
-		}
-		if begins && err == nil && bytes.Equal(b, []byte(".\r\n")) {
-			return nil
-		}
-		if begins && len(b) > 0 && b[0] == '.' {
-			b = b[1:]
-		}
-		if len(s.message)+len(b) > maxMessage {
-			return io.ErrShortBuffer
-		}
-		s.message = append(s.message, b...)
-		begins = err == nil
-	}
 }

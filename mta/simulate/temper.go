@@ -68,11 +68,14 @@ const notThere = "550 5.1.1 No such user here"
 
 // chance decides something about an address: by the seed, and always the same.
 func (w *World) chance(what, address string, share float64) bool {
-	if share <= 0 {
-		return false
-	}
+	return Chance(share, w.o.Seed, what, address)
+}
+
+// Chance reports whether something falls into a share, 0 to 1: by the seed and
+// its names alone, and always the same.
+func Chance(share float64, seed uint64, names ...string) bool {
 	const scale = 1 << 32
-	return float64(digest(w.o.Seed, what, address)>>32) < share*scale
+	return share > 0 && float64(digest(seed, names...)>>32) < share*scale
 }
 
 // digest is FNV-1a over its arguments, stirred once more so that every bit counts.

@@ -302,6 +302,7 @@ func TestDNS(t *testing.T) {
 func FuzzSession(f *testing.F) {
 	f.Add([]byte("EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<ann@a.test>\r\nDATA\r\nx\r\n.\r\nQUIT\r\n"))
 	f.Add([]byte("MAIL FROM:<\r\nRCPT\r\n\r\n\n.\r\nDATA\r\n"))
+	f.Add([]byte("EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<ann@a.test>\r\nBDAT 3\r\na\r\nBDAT 4 LAST\r\nb\r\nBDAT x\r\n"))
 	f.Add([]byte("HELO\r\nRSET\r\nNOOP\r\nRCPT TO: <@>\r\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		w := &World{o: Options{Population: small(), Now: noon}, zone: newZone(), byDomain: map[string]*provider{}, returns: newReturns()}
@@ -313,16 +314,17 @@ func FuzzSession(f *testing.F) {
 			here.Write(text)
 			here.Close()
 		}()
-		s := newSession(p, there, netip.Addr{})
-		s.w = bufio.NewWriter(discard{})
-		s.serve()
+		s := p.session(deaf{there}, netip.Addr{})
+		s.Chunking = true
+		s.Serve(t.Context())
 		there.Close()
-		if n := bytes.Count(bytes.ToUpper(text), []byte("DATA")); p.counts.Received > n*maxTargets {
+		if n := bytes.Count(bytes.ToUpper(text), []byte("DAT")); p.counts.Received > n*maxTargets {
 			t.Errorf("%d recipients for %d messages", p.counts.Received, n)
 		}
 	})
 }
 
-type discard struct{}
+// deaf is a connection whose peer does not listen.
+type deaf struct{ net.Conn }
 
-func (discard) Write(b []byte) (int, error) { return len(b), nil }
+func (deaf) Write(b []byte) (int, error) { return len(b), nil }
