@@ -93,19 +93,26 @@ func (w *writer) date(name string, t time.Time) {
 	}
 }
 
-// fold breaks a line at spaces where it can.
+// maxLine is the longest line of a message, without its CRLF (RFC 5322 section 2.1.1).
+const maxLine = 998
+
+// fold breaks a line at spaces, before width where it can. A word that fits on
+// no line is cut: no address and no reply is that long.
 func fold(line string, width int) string {
 	var b strings.Builder
 	for len(line) > width {
 		i := strings.LastIndexByte(line[:width], ' ')
 		if i <= 1 || strings.TrimSpace(line[:i]) == "" {
-			break
+			next := strings.IndexByte(line[width:], ' ')
+			if next < 0 {
+				break
+			}
+			i = width + next
 		}
-		b.WriteString(line[:i] + "\r\n ")
-		line = line[i:]
-		line = strings.TrimLeft(line, " ")
+		b.WriteString(line[:min(i, maxLine-1)] + "\r\n ")
+		line = strings.TrimLeft(line[i:], " ")
 	}
-	return b.String() + line
+	return b.String() + line[:min(len(line), maxLine-1)]
 }
 
 func (w *writer) explain(n Notification) {
