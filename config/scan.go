@@ -55,7 +55,14 @@ type scanner struct {
 
 // scan returns the tree of lines of a valid TOML document.
 func scan(text string) *node {
-	s := &scanner{text: strings.TrimPrefix(text, "\ufeff"), line: 1}
+	// The toml package passes over one mark of byte order, also over those of UTF-16.
+	for _, mark := range []string{"\ufeff", "\xff\xfe", "\xfe\xff"} {
+		if rest, found := strings.CutPrefix(text, mark); found {
+			text = rest
+			break
+		}
+	}
+	s := &scanner{text: text, line: 1}
 	root := &node{line: 1}
 	table := root
 	for {
