@@ -15,6 +15,9 @@
 // befalls a recipient follows from the seed and the address alone, so that two
 // runs differ only by the order in which mail arrives.
 //
+// The SMTP of the providers is a [Session] that asks a [Host]: [Accept] gives it
+// connections, and mta/bench uses it for a sink without a world around it.
+//
 // A recipient counts as received once the 250 after the final dot is on its way.
 // Connections are only ever cut before that dot, so that what a sender counts as
 // delivered and what the providers count as received must be equal.

@@ -15,7 +15,7 @@ import (
 // data takes the message, or hangs up in the middle of it.
 func (s *Session) data(ctx context.Context) bool {
 	if len(s.To) == 0 || s.chunking {
-		s.say("503 5.5.1 no valid recipients")
+		s.say("503 5.5.1 no valid recipients, or BDAT has begun")
 		return true
 	}
 	a := s.Host.Data(s)
