@@ -6,6 +6,8 @@ import (
 	"bufio"
 	"fmt"
 	"maps"
+	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"slices"
@@ -125,7 +127,8 @@ type benchSink struct {
 	SignedEach int           `help:"Look at every so manieth message for a DKIM signature." placeholder:"COUNT"`
 	Chunking   bool          `help:"Offer BDAT."`
 	Ledger     string        `help:"Write each recipient of what was taken." placeholder:"FILE"`
-	Report     string        `help:"Write the report here, as JSON." placeholder:"FILE"`
+	Report     string        `help:"Write the report here at the end, as JSON." placeholder:"FILE"`
+	Stats      string        `help:"Answer every HTTP request at this address with the report so far." placeholder:"ADDRESS:PORT"`
 	JSON       bool          `name:"json" help:"Print JSON."`
 }
 
@@ -151,6 +154,12 @@ func (c *benchSink) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	stop, err := c.serve(a, sink)
+	if err != nil {
+		sink.Close()
+		return err
+	}
+	defer stop()
 	for _, at := range sink.Addrs() {
 		_, _ = fmt.Fprintf(a.errors, "listening at %s\n", at)
 	}
@@ -160,6 +169,32 @@ func (c *benchSink) Run(a *app) error {
 		return err
 	}
 	return failed
+}
+
+// serve answers at --stats until it is stopped.
+func (c *benchSink) serve(a *app, sink *bench.Sink) (func(), error) {
+	if c.Stats == "" {
+		return func() {}, nil
+	}
+	var lc net.ListenConfig
+	ln, err := lc.Listen(a.ctx, "tcp", c.Stats)
+	if err != nil {
+		return nil, fmt.Errorf("listening at --stats: %w", err)
+	}
+	srv := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		to := app{out: w}
+		_ = to.json(sink.Report()) // who asked has gone
+	})}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = srv.Serve(ln) // it ends when it is closed
+	}()
+	return func() {
+		_ = srv.Close() // it has nothing to keep
+		<-done
+	}, nil
 }
 
 func (c *benchSink) rules() ([]bench.Rule, error) {
