@@ -158,6 +158,10 @@ func TestRefusals(t *testing.T) {
 		"message to nobody":      {request{method: "POST", url: "/api/v1/messages", body: `{"raw":"x"}`, header: isJSON}, 400, "names no recipient"},
 		"no message":             {request{method: "POST", url: "/api/v1/messages", body: `{"to":["a@x.test"]}`, header: isJSON}, 400, "no message"},
 		"two messages":           {request{method: "POST", url: "/api/v1/messages", body: `{"to":["a@x.test"],"raw":"x","text":"y"}`, header: isJSON}, 400, "leave out"},
+		"profile of no length":   {request{url: "/debug/pprof/profile"}, 400, "how long to sample"},
+		"profile without end":    {request{url: "/debug/pprof/profile?seconds=301"}, 400, "from 1 to 300"},
+		"profile of nothing":     {request{url: "/debug/pprof/secrets"}, 400, "heap, allocs"},
+		"profile in words":       {request{url: "/debug/pprof/heap?debug=yes"}, 400, "0, 1 or 2"},
 		"order too large":        {request{method: "POST", url: "/api/v1/queue/act", body: strings.Repeat(" ", maxBody+1), header: isJSON}, 413, "1048576 octets"},
 		"message much too large": {request{method: "POST", url: "/api/v1/messages", body: strings.Repeat(" ", maxMessage+1), header: isJSON}, 413, "26214400 octets"},
 	} {

@@ -11,8 +11,8 @@
 //
 // # Who may ask
 //
-// /healthz, /readyz and /metrics are open. Everything else needs the token as a
-// bearer (RFC 6750). Without a token (on loopback only: the configuration refuses it
+// /healthz, /readyz and /metrics are open. Everything else, profiles of the
+// program among it, needs the token as a bearer (RFC 6750). Without a token (on loopback only: the configuration refuses it
 // elsewhere) the Host header must name this machine, so that no web page reaches the engine by
 // pointing a name of its own at 127.0.0.1. With and without, a browser may not
 // send orders from another origin, and no GET changes anything.
@@ -84,6 +84,7 @@ func table(o Options) []endpoint {
 		queueEndpoints(), segmentEndpoints(), contactEndpoints(),
 		sourceEndpoints(), suppressionEndpoints(),
 		{eventsEndpoint(), messagesEndpoint()},
+		profileEndpoints(),
 	} {
 		list = append(list, noun...)
 	}
