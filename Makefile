@@ -5,7 +5,7 @@ BUDGET   ?= 3600
 BENCH    ?= .
 PKG      ?= ./...
 
-.PHONY: build test race lint fuzz bench demo generate deps accept
+.PHONY: build test race lint fuzz bench profile gobench demo generate deps accept
 
 build: ; go build -o bin/ ./cmd/...
 
@@ -17,7 +17,11 @@ lint: bin/golangci-lint ; bin/golangci-lint run
 
 fuzz: ; .ci/fuzz $(FUZZTIME) $(BUDGET)
 
-bench: ; go test -run='^$$' -bench='$(BENCH)' -benchmem $(PKG)
+bench: build ; @.ci/bench
+
+profile: build ; @.ci/profile
+
+gobench: ; go test -run='^$$' -bench='$(BENCH)' -benchmem $(PKG)
 
 demo: ; go run ./cmd/segue demo
 

@@ -53,7 +53,7 @@ func TestMakefile(t *testing.T) {
 		return string(text)
 	}
 	makefile, contributing, ci := read("Makefile"), read("CONTRIBUTING.md"), read(".ci/run")
-	for target := range strings.FieldsSeq("build test race lint fuzz bench demo generate deps accept") {
+	for target := range strings.FieldsSeq("build test race lint fuzz bench profile gobench demo generate deps accept") {
 		rule := regexp.MustCompile(`(?m)^` + target + `:[^;\n]*;[^\n]+$`)
 		if len(rule.FindAllString(makefile, -1)) != 1 {
 			t.Errorf("Makefile: %s is not one rule of one line", target)
