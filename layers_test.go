@@ -21,7 +21,7 @@ const picture = `
 1      queue/schedule segment/rule segment/tier segment/score
 1      reputation/warmup reputation/throttle reputation/bounce reputation/breaker
 1      mta/resolve mta/mx mta/mtasts mta/dane mta/tlsrpt mta/smtpclient mta/smtpserver mta/dsn mta/arf mta/verp mta/simulate
-0      mta/rfc5321 mta/rfc5322 mta/event mta/netx mta/api mta/codec mta/kv queue/store segment/store config dkim mta/mtatest mta/mtatest/peer
+0      mta/rfc5321 mta/rfc5322 mta/event mta/netx mta/api mta/codec mta/kv queue/store segment/store config dkim dkim/libcrypto mta/mtatest mta/mtatest/peer
 tests  . deploy cmd/segue/e2e
 `
 
@@ -40,6 +40,7 @@ github.com/cockroachdb/pebble/v2  mta/kv queue/store segment/store
 github.com/BurntSushi/toml        config
 github.com/alecthomas/kong        cmd/segue
 cel.dev/cel-go                    segment/rule
+github.com/ebitengine/purego      dkim/libcrypto
 ` + module + `/config             mta cmd/segue
 ` + module + `/mta/simulate       mta/demo mta/bench cmd/segue
 ` + module + `/mta/mtatest        nobody
