@@ -195,7 +195,24 @@ type Delivery struct {
 	// timeouts of RFC 5321, section 4.5.3.2. The default is long for a network and
 	// short for a queue: a host that did not answer in 30 s seldom does in 120.
 	ConnectTimeout Duration `toml:"connect_timeout" default:"30s" min:"1s" max:"5m"`
+
+	// What makes RSA signatures. auto is OpenSSL's libcrypto where the machine has it,
+	// 3.0.5 or later, and Go's own crypto/rsa else; the log says at the start which it is,
+	// and why. go is always crypto/rsa. The default is auto because an RSA signature is
+	// the largest cost of a message and libcrypto needs a quarter to half of the time for
+	// it; go is for machines on which no library may be loaded. Ed25519 signatures are
+	// always made by Go.
+	Signer Signer `toml:"signer" default:"auto" enum:"auto,go"`
 }
+
+// Signer is what makes RSA signatures.
+type Signer string
+
+// What makes RSA signatures.
+const (
+	SignerAuto Signer = "auto"
+	SignerGo   Signer = "go"
+)
 
 // Rehearsal opens what is closed in production, for rehearsals and tests on one
 // machine.

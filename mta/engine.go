@@ -109,7 +109,7 @@ func (e *Engine) open() error {
 		return err
 	}
 	e.plan = plan
-	for _, step := range []func() error{e.openStores, e.makeQueue, e.makeListeners, e.makeHTTP} {
+	for _, step := range []func() error{e.openStores, e.makeSigners, e.makeQueue, e.makeListeners, e.makeHTTP} {
 		if err := step(); err != nil {
 			return err
 		}

@@ -4,7 +4,6 @@ package mta
 
 import (
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/seguemta/segue/config"
@@ -36,6 +35,7 @@ type layout struct {
 	segWeights   map[string]int
 	tierPools    map[string]string
 	tierWeights  map[string]int
+	keys         map[string][]dkim.Key // by sending domain
 	domains      map[string]deliver.Domain
 	signs        map[string]bool // our sending domains
 	sources      map[string]deliver.Source
@@ -47,8 +47,8 @@ type layout struct {
 // newLayout converts a configuration that Check found no errors in.
 func newLayout(c *config.Config) (*layout, error) {
 	l := &layout{}
-	keyRing, p1 := keys(c)
-	var p2, p3 []config.Problem
+	var p1, p2, p3 []config.Problem
+	l.keys, p1 = keys(c)
 	l.tierRules, p2 = tiers(c)
 	l.schema, l.segments, p3 = rules(c)
 	var errs []error
@@ -62,7 +62,7 @@ func newLayout(c *config.Config) (*layout, error) {
 	}
 	l.mail(c)
 	l.egress(c)
-	return l, l.sign(c, keyRing)
+	return l, nil
 }
 
 // mail converts streams, tiers and segments.
@@ -120,23 +120,6 @@ func (l *layout) egress(c *config.Config) {
 			PerConnection: p.PerConnection, Rate: p.Rate.PerSecond(),
 		})
 	}
-}
-
-func (l *layout) sign(c *config.Config, ring map[string][]dkim.Key) error {
-	l.domains, l.signs = make(map[string]deliver.Domain), make(map[string]bool)
-	for _, d := range c.Domains {
-		out := deliver.Domain{ReturnPath: d.ReturnPath}
-		if len(ring[d.Name]) > 0 {
-			signer, err := dkim.NewSigner(dkim.Options{Keys: ring[d.Name]})
-			if err != nil {
-				return fmt.Errorf("making the signer of domain %s: %w", d.Name, err)
-			}
-			out.Signer = signer
-		}
-		l.domains[d.Name] = out
-		l.signs[d.Name] = true
-	}
-	return nil
 }
 
 func (l *layout) stream(name string) admit.Stream { return l.streams[name] }

@@ -49,8 +49,16 @@ type Source struct {
 
 // Domain is a sending domain.
 type Domain struct {
-	Signer     *dkim.Signer // nil = not signed
-	ReturnPath string       // domain of the return path; "" = the submitted sender is kept
+	Signer     *dkim.Signer  // nil = not signed
+	Backend    func() string // what makes the signatures now, a metric label; nil = "crypto/rsa"
+	ReturnPath string        // domain of the return path; "" = the submitted sender is kept
+}
+
+func (d Domain) backend() string {
+	if d.Backend == nil {
+		return "crypto/rsa"
+	}
+	return d.Backend()
 }
 
 // Router finds where mail goes.
@@ -74,7 +82,6 @@ type Options struct {
 	Network    netx.Network // nil = the operating system's, which dials anything: put a Guard in front
 	TLS        smtpclient.TLSPolicy
 	Timeouts   smtpclient.Timeouts
-	Backend    string // of signing, a metric label
 	Logger     *slog.Logger
 	Registry   prometheus.Registerer
 	Now        func() time.Time
@@ -101,10 +108,13 @@ func New(o Options) (*Deliverer, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if o.Backend == "" {
-		o.Backend = "crypto/rsa"
+	d := &Deliverer{o: o, log: o.Logger, metrics: newMetrics(o.Registry)}
+	for _, domain := range o.Domains {
+		if domain.Signer != nil {
+			d.metrics.signer(domain.backend())
+		}
 	}
-	return &Deliverer{o: o, log: o.Logger, metrics: newMetrics(o.Registry)}, nil
+	return d, nil
 }
 
 // Dial implements queue.Transport: the hosts in their order, each by its

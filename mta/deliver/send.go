@@ -98,8 +98,8 @@ func (d *Deliverer) sign(job *queue.Job) ([]byte, error) {
 	if d.o.Tokens != nil {
 		ref = []byte("X-Segue-Ref: " + d.o.Tokens.Encode(verp.Reference, job.MessageID, job.Recipients[0].ID.Recipient) + "\r\n")
 	}
-	signer := d.o.Domains[job.Message.Domain].Signer
-	if signer == nil {
+	domain := d.o.Domains[job.Message.Domain]
+	if domain.Signer == nil {
 		return ref, nil
 	}
 	began := d.o.Now()
@@ -109,8 +109,8 @@ func (d *Deliverer) sign(job *queue.Job) ([]byte, error) {
 	if copy(hash[:], job.Message.BodyHash) != len(hash) {
 		hash = dkim.HashBody(job.Body[job.Message.HeaderSize:])
 	}
-	fields, err := signer.Sign(header, hash, began)
-	d.metrics.signed(d.o.Backend, d.o.Now().Sub(began))
+	fields, err := domain.Signer.Sign(header, hash, began)
+	d.metrics.signed(domain.backend(), d.o.Now().Sub(began))
 	return append(fields, ref...), err
 }
 

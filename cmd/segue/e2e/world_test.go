@@ -175,6 +175,12 @@ func (w *world) mx(n int, domains ...string) {
 func (w *world) start() {
 	w.t.Helper()
 	w.process = run(w.t, program(w.t), "serve", "--config", w.config())
+	w.ready()
+}
+
+// ready waits until the engine takes mail.
+func (w *world) ready() {
+	w.t.Helper()
 	wait(w.t, "the engine to be ready", func() bool {
 		select {
 		case <-w.ended:
