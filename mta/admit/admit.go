@@ -133,9 +133,9 @@ type draft struct {
 type stage func(*Admitter, *draft) error
 
 // stages are the stages in their order.
-func stages() [6]stage {
-	return [6]stage{
-		(*Admitter).readHeader, (*Admitter).chooseStream, (*Admitter).checkSender,
+func stages() [7]stage {
+	return [7]stage{
+		(*Admitter).readHeader, (*Admitter).checkHeader, (*Admitter).chooseStream, (*Admitter).checkSender,
 		(*Admitter).completeHeader, (*Admitter).lookUp, (*Admitter).chooseLane,
 	}
 }

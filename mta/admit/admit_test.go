@@ -193,6 +193,8 @@ func TestRefusals(t *testing.T) {
 		"X-Segue-Expires: 2026-11-23T08:00:00Z\r\n" + plain:              "550 5.7.1 the message expires before it may be sent",
 		"Subject: x\r\n\r\n":                                             "554 5.6.0 the message has 0 From fields; RFC 5322 section 3.6 asks for one",
 		"From: a@example.com\r\n" + plain:                                "554 5.6.0 the message has 2 From fields; RFC 5322 section 3.6 asks for one",
+		"cc: a@dest.example\r\nCC: b@dest.example\r\n" + plain:           "554 5.6.0 the message has 2 Cc fields; RFC 5322 section 3.6 allows one",
+		"Subject: x\r\n" + plain:                                         "554 5.6.0 the message has 2 Subject fields; RFC 5322 section 3.6 allows one",
 		"From: not an address\r\n\r\n":                                   "554 5.6.0 the From field holds no address that can be read",
 		"From: a@evil.example\r\n\r\n":                                   "550 5.7.1 this server does not send for domain evil.example",
 		"From: a@example.org\r\n\r\n":                                    "550 5.7.1 this credential may not send as domain example.org",

@@ -104,6 +104,19 @@ func fieldName(b []byte) bool {
 	return true
 }
 
+// checkHeader refuses a field that stands twice where RFC 5322 section 3.6 allows
+// one. A reader sees one of the two and a filter the other, so large receivers
+// refuse such mail and verifiers of signatures do not look at it. From is checked
+// with the sender; Bcc does not leave.
+func (a *Admitter) checkHeader(d *draft) error {
+	for _, name := range []string{"Date", "Sender", "Reply-To", "To", "Cc", "Message-ID", "In-Reply-To", "References", "Subject"} {
+		if _, n := d.get(name); n > 1 {
+			return rfc5321.Refuse(554, rfc5321.EnhancedCode{5, 6, 0}, fmt.Sprintf("the message has %d %s fields; RFC 5322 section 3.6 allows one", n, name))
+		}
+	}
+	return nil
+}
+
 // take reads one X-Segue field.
 func (d *draft) take(f field) error {
 	v, name := f.value(), strings.ToLower(f.name)
