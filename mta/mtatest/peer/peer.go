@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package peer finds the programs of others that tests run against: Postfix,
-// swaks, Prometheus, a Python or Node.js module.
+// swaks, Prometheus, a Python or Node.js module, a corpus of mail.
 //
-// A test that needs one begins with [Command], [Python] or [Node]; [Missing] is for anything else. Where the
-// program is missing the test is skipped and the skip names the package to
-// install; with CI=true in the environment it fails instead, so that a run
-// cannot be green because it tested nothing. `make deps` installs everything.
+// A test that needs one begins with [Command], [Python], [Node] or [Package];
+// [Missing] is for anything else. Where the program is missing the test is skipped
+// and the skip names the package to install; with CI=true in the environment it
+// fails instead, so that a run cannot be green because it tested nothing. `make
+// deps` installs everything.
 // The package starts no process and is imported by tests only.
 package peer
 
@@ -56,11 +57,18 @@ func Python(t testing.TB, module, pkg string) string {
 func Node(t testing.TB, module string) (node, modules string) {
 	t.Helper()
 	node = Command(t, "node", "nodejs")
-	modules = filepath.Join(top(t), nodePrefix, "node_modules")
-	if _, err := os.Stat(filepath.Join(modules, module, "package.json")); err != nil {
-		Missing(t, "the npm package "+module, "run make deps, or npm install --prefix "+nodePrefix+" "+module)
+	Package(t, module)
+	return node, filepath.Join(top(t), nodePrefix, "node_modules")
+}
+
+// Package returns the folder of the npm package named module.
+func Package(t testing.TB, module string) string {
+	t.Helper()
+	dir := filepath.Join(top(t), nodePrefix, "node_modules", filepath.FromSlash(module))
+	if _, err := os.Stat(filepath.Join(dir, "package.json")); err != nil {
+		Missing(t, "the npm package "+module, "run make deps")
 	}
-	return node, modules
+	return dir
 }
 
 // Missing ends a test for want of something on this machine, and says what

@@ -57,7 +57,11 @@ func TestMissingPeerSkipsHereAndFailsInCI(t *testing.T) {
 		},
 		"node": {
 			func(t testing.TB) { _, _ = Node(t, "no-such-module") },
-			"is missing: run make deps, or ",
+			"is missing: run make deps",
+		},
+		"package": {
+			func(t testing.TB) { Package(t, "@none/no-such-package") },
+			"the npm package @none/no-such-package is missing: run make deps",
 		},
 	}
 	for name, ask := range asks {
