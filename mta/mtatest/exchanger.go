@@ -18,7 +18,7 @@ import (
 // modern one which accepts everything. Set the fields before Start.
 type Exchanger struct {
 	Name       string      // its host name; "" is mx.test
-	Extensions []string    // EHLO keywords; nil: PIPELINING 8BITMIME SMTPUTF8 SIZE ENHANCEDSTATUSCODES
+	Extensions []string    // EHLO keywords; nil: PIPELINING 8BITMIME SMTPUTF8 SIZE ENHANCEDSTATUSCODES; CHUNKING is served where named
 	TLS        *tls.Config // offers STARTTLS
 	Rules      []Rule      // see [Script]
 

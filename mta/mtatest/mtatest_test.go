@@ -120,8 +120,95 @@ func TestDialFates(t *testing.T) {
 	})
 }
 
+// converse plays a client against an exchanger.
+func converse(t *testing.T, e *mtatest.Exchanger, script string) string {
+	t.Helper()
+	n := mtatest.NewNet()
+	if err := e.Start(n, server.String()); err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	c, err := n.Dial(t.Context(), netip.Addr{}, server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	said, err := mtatest.Conversation(c, script, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return said
+}
+
+func TestExchangerTakesChunks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &mtatest.Exchanger{Extensions: []string{"PIPELINING", "CHUNKING"}, Rules: mtatest.Script("chunk @3 : 552 5.3.4 too big", "bdat @6 : 500 5.5.1 what")}
+		said := converse(t, e, `<
+> MAIL FROM:<a@x.test>
+> RCPT TO:<b@y.test>
+raw "BDAT 3\r\n.\r\nBDAT 4 LAST\r\nab\r\n"
+< 4
+raw "BDAT 6 LAST\r\nRSET\r\n"
+<
+> MAIL FROM:<a@x.test>
+> RCPT TO:<b@y.test>
+raw "BDAT 3\r\n123BDAT 1 LAST\r\n4"
+< 4
+RSET
+raw "BDAT 2\r\n\r\n"
+< 2
+`)
+		want := `220 mx.test ESMTP
+250 2.1.0 ok
+250 2.1.5 ok
+250 2.0.0 3 octets
+250 2.0.0 queued
+503 5.5.1 no message to add to
+250 2.1.0 ok
+250 2.1.5 ok
+552 5.3.4 too big
+503 5.5.1 no message to add to
+250 2.0.0 flushed
+500 5.5.1 what
+500 5.5.2 unknown command
+`
+		if said != want {
+			t.Errorf("it said\n%s", said)
+		}
+		if m := e.Messages(); len(m) != 1 || string(m[0].Data) != ".\r\nab\r\n" || len(e.Violations()) > 0 {
+			t.Errorf("it has %+v, %q", m, e.Violations())
+		}
+	})
+}
+
+func TestExchangerWithoutPipeliningOrChunking(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for ext, script := range map[string]string{"CHUNKING": `raw "BDAT 1 LAST\r\nxNOOP\r\n"`, "PIPELINING": "> BDAT 0 LAST", "SIZE": `raw "NOOP\r\nNOOP\r\n"`} {
+			e := &mtatest.Exchanger{Extensions: []string{ext}}
+			converse(t, e, "<\n"+script+"\n<\n")
+			if v := e.Violations(); len(v) != 1 {
+				t.Errorf("%s: %q", ext, v)
+			}
+		}
+	})
+}
+
+func TestExchangerDripsFloodsAndSips(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		e := &mtatest.Exchanger{Rules: mtatest.Script("mail : drip 1m 250 ok", "banner : flood 3 220-more then 220 end", "body : sip 2 1h")}
+		said := converse(t, e, "<\nMAIL FROM:<a@x.test>\nRCPT TO:<b@y.test>\nDATA\n> 12345\nwait 150m\n")
+		if said != "220-more\n220-more\n220-more\n220 end\n250 ok\n250 2.1.5 ok\n354 go ahead\n" {
+			t.Errorf("it said\n%s", said)
+		}
+		if took := time.Since(began); took != 8*time.Minute+150*time.Minute {
+			t.Errorf("it took %s", took)
+		}
+	})
+}
+
 func TestScriptRefusesWhatItCannotRead(t *testing.T) {
-	for _, line := range []string{"mail", "nonsense : close", "mail @x : close", "mail : delay soon", "body : read many"} {
+	for _, line := range []string{"mail", "nonsense : close", "mail @x : close", "mail : delay soon", "body : read many", "body : sip 5", "mail : drip 250", "ehlo : flood many 250"} {
 		func() {
 			defer func() { _ = recover() }()
 			if rules := mtatest.Script(line); line != "mail @x : close" {

@@ -3,6 +3,7 @@
 package mtatest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -21,8 +22,9 @@ const DefaultWindow = 64 << 10
 // binding and DNS behave as outside. Inside a testing/synctest bubble it has to
 // be made there.
 type Net struct {
-	// Window overrides [DefaultWindow] for connections dialled from now on.
-	Window int
+	// Window overrides [DefaultWindow] for connections dialled from now on, and
+	// ReplyWindow overrides it for what the listening side writes.
+	Window, ReplyWindow int
 	// Default is the address of a connection that names no source. The zero
 	// value stands for 198.51.100.1.
 	Default netip.Addr
@@ -124,7 +126,8 @@ func (n *Net) Dial(ctx context.Context, local netip.Addr, remote netip.AddrPort)
 	case ln == nil && dns == nil:
 		return fail(os.NewSyscallError("connect", syscall.ECONNREFUSED))
 	}
-	client, server := newConns(net.TCPAddrFromAddrPort(from), net.TCPAddrFromAddrPort(remote), n.window())
+	up, down := n.windows()
+	client, server := newConns(net.TCPAddrFromAddrPort(from), net.TCPAddrFromAddrPort(remote), up, down)
 	if ln == nil {
 		go serveTCP(server, dns)
 		return client, nil
@@ -135,11 +138,9 @@ func (n *Net) Dial(ctx context.Context, local netip.Addr, remote netip.AddrPort)
 	return client, nil
 }
 
-func (n *Net) window() int {
-	if n.Window > 0 {
-		return n.Window
-	}
-	return DefaultWindow
+func (n *Net) windows() (up, down int) {
+	up = cmp.Or(n.Window, DefaultWindow)
+	return up, cmp.Or(n.ReplyWindow, up)
 }
 
 func (n *Net) source(local netip.Addr) netip.Addr {

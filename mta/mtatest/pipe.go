@@ -135,10 +135,10 @@ type Conn struct {
 
 var _ net.Conn = (*Conn)(nil)
 
-// newConns returns both ends. The window is what either side may send before
-// the other reads.
-func newConns(client, server net.Addr, window int) (*Conn, *Conn) {
-	up, down := newStream(window), newStream(window)
+// newConns returns both ends. The windows are what client and server may send
+// before the other reads.
+func newConns(client, server net.Addr, upWindow, downWindow int) (*Conn, *Conn) {
+	up, down := newStream(upWindow), newStream(downWindow)
 	return &Conn{in: down, out: up, local: client, remote: server}, &Conn{in: up, out: down, local: server, remote: client}
 }
 

@@ -11,7 +11,7 @@ import (
 
 // Rule makes an [Exchanger] do something of its own at one point of the dialogue.
 type Rule struct {
-	Phase string // banner ehlo helo starttls handshake mail rcpt data body dot rset quit noop
+	Phase string // banner ehlo helo starttls handshake mail rcpt data body bdat chunk dot rset quit noop
 	Match string // the command contains this, in lower case; "": any
 	Nth   int    // only the Nth command of that phase since the start, over all connections; 0: every one
 	Acts  []Act
@@ -19,10 +19,10 @@ type Rule struct {
 
 // Act is one step of a rule.
 type Act struct {
-	Verb  string // reply close reset hang silent delay read
+	Verb  string // reply drip flood close reset hang silent delay read sip
 	Reply string // with "|" between the lines
 	Delay time.Duration
-	Bytes int
+	Bytes int // of read and sip; lines of flood
 }
 
 // Script reads rules, one a line: PHASE [MATCH] [@N] : ACT [then ACT]...
@@ -37,9 +37,15 @@ type Act struct {
 // Acts: a reply ("|" parts its lines and a line without a code of its own gets
 // that of the last line; a written \r\n parts replies that go out together); close; reset (RST); hang (neither reads nor writes any
 // more); silent (no reply, but goes on); delay D; read N (of the body, with phase
-// body, which runs between 354 and the message). A rule without a reply leaves
-// the default reply in place for "delay" and "read" only. The first rule that
-// matches counts. Script panics on a line it cannot read.
+// body, which runs between 354 and the message); sip N D (reads N octets every D,
+// for ever); drip D REPLY (one octet every D); flood N LINE (N times the same line,
+// as it is). A rule without a reply leaves the default reply in place for "delay"
+// and "read" only. The first rule that matches counts. Script panics on a line it
+// cannot read.
+//
+// BDAT, where CHUNKING is offered, has phase bdat before its octets are read (a
+// rule that replies there leaves them unread, and they are taken for commands),
+// chunk after those of any but the last, and dot after those of the last.
 func Script(lines ...string) []Rule {
 	var rules []Rule
 	for _, text := range lines {
@@ -64,7 +70,7 @@ func parseRule(line string) (Rule, error) {
 	}
 	words := strings.Fields(head)
 	r := Rule{Phase: words[0]}
-	if !strings.Contains(" banner ehlo helo starttls handshake mail rcpt data body dot rset quit noop ", " "+r.Phase+" ") {
+	if !strings.Contains(" banner ehlo helo starttls handshake mail rcpt data body bdat chunk dot rset quit noop ", " "+r.Phase+" ") {
 		return Rule{}, fmt.Errorf("unknown phase %q", r.Phase)
 	}
 	for _, w := range words[1:] {
@@ -98,6 +104,23 @@ func parseAct(s string) (Act, error) {
 	case "read":
 		n, err := strconv.Atoi(arg)
 		return Act{Verb: verb, Bytes: n}, err
+	case "sip":
+		var a Act
+		count, every, _ := strings.Cut(arg, " ")
+		n, err := strconv.Atoi(count)
+		if err == nil {
+			a.Delay, err = time.ParseDuration(every)
+		}
+		a.Verb, a.Bytes = verb, n
+		return a, err
+	case "drip":
+		every, text, _ := strings.Cut(arg, " ")
+		d, err := time.ParseDuration(every)
+		return Act{Verb: verb, Delay: d, Reply: text}, err
+	case "flood":
+		count, text, _ := strings.Cut(arg, " ")
+		n, err := strconv.Atoi(count)
+		return Act{Verb: verb, Bytes: n, Reply: text}, err
 	}
 	return Act{Verb: "reply", Reply: s}, nil
 }

@@ -8,11 +8,8 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
-	"io"
 	"net"
 	"strings"
-	"time"
 )
 
 // session is one connection of an exchanger.
@@ -24,6 +21,7 @@ type session struct {
 	tls     bool
 	mail    bool
 	msg     Message
+	spoiled bool // a chunk was refused: the rest of the message is too
 }
 
 // errEnd ends a session on purpose.
@@ -39,22 +37,28 @@ func (s *session) run() {
 			return
 		}
 		line = strings.TrimRight(line, "\r\n")
-		alone := s.br.Buffered() == 0
-		s.e.record(func() {
-			s.e.mu.commands = append(s.e.mu.commands, line)
-			if alone {
-				s.e.mu.flights++
-			}
-		})
-		if !alone && !s.e.offers("PIPELINING") {
-			s.violation("pipelined without permission: " + line)
-			_, _ = s.rw.Write([]byte("554 5.5.0 SMTP command pipelining\r\n"))
+		s.e.record(func() { s.e.mu.commands = append(s.e.mu.commands, line) })
+		if !strings.HasPrefix(line, "BDAT ") && !s.alone(line) {
 			return
 		}
 		if err := s.command(line); err != nil {
 			return
 		}
 	}
+}
+
+// alone counts a command that the client waits behind, and refuses one that it
+// may not send before the answer to the last.
+func (s *session) alone(line string) bool {
+	switch {
+	case s.br.Buffered() == 0:
+		s.e.record(func() { s.e.mu.flights++ })
+	case !s.e.offers("PIPELINING"):
+		s.violation("pipelined without permission: " + line)
+		_, _ = s.rw.Write([]byte("554 5.5.0 SMTP command pipelining\r\n"))
+		return false
+	}
+	return true
 }
 
 func (s *session) violation(what string) {
@@ -78,6 +82,13 @@ func (s *session) command(line string) error {
 		return s.doRcpt(line)
 	case "data":
 		return s.doData(line)
+	case "bdat":
+		if s.e.offers("CHUNKING") {
+			return s.doChunk(line)
+		}
+		s.violation("BDAT without permission: " + line)
+		_, err := s.rw.Write([]byte("500 5.5.2 unknown command\r\n"))
+		return err
 	case "rset":
 		s.mail = false
 		_, err := s.act(phase, line, "250 2.0.0 flushed")
@@ -139,6 +150,7 @@ func (s *session) doMail(line string) error {
 	if err == nil && code == '2' {
 		from, args := path(line)
 		s.mail = true
+		s.spoiled = false
 		s.msg = Message{From: from, MailArgs: args, Hello: s.hello, TLS: s.tls, Remote: addrPort(s.raw.RemoteAddr())}
 	}
 	return err
@@ -161,6 +173,9 @@ func (s *session) doData(line string) error {
 	if s.br.Buffered() > 0 {
 		s.violation("input behind DATA")
 	}
+	if len(s.msg.Data) > 0 {
+		s.violation("DATA after BDAT")
+	}
 	fallback := "354 go ahead"
 	switch {
 	case !s.mail:
@@ -178,7 +193,12 @@ func (s *session) doData(line string) error {
 	if s.msg.Data, err = s.readData(); err != nil {
 		return err
 	}
-	code, err = s.act("dot", "", "250 2.0.0 queued")
+	return s.end("250 2.0.0 queued")
+}
+
+// end answers the whole message.
+func (s *session) end(fallback string) error {
+	code, err := s.act("dot", "", fallback)
 	if code == '2' {
 		s.e.record(func() { s.e.mu.messages = append(s.e.mu.messages, s.msg) })
 	}
@@ -203,78 +223,6 @@ func (s *session) readData() ([]byte, error) {
 		}
 		data = append(data, line...)
 	}
-}
-
-// act runs the rule of a phase, or gives the fallback reply. It returns the
-// first digit of the last reply given.
-func (s *session) act(phase, line, fallback string) (byte, error) {
-	r := s.e.rule(phase, line)
-	if r == nil {
-		return s.reply(fallback)
-	}
-	code, answered := byte(0), false
-	for _, a := range r.Acts {
-		var err error
-		switch a.Verb {
-		case "reply":
-			answered = true
-			code, err = s.reply(a.Reply)
-		case "silent":
-			answered = true
-		case "read":
-			_, err = io.CopyN(io.Discard, s.br, int64(a.Bytes))
-		default:
-			err = s.misbehave(a)
-		}
-		if err != nil {
-			return code, err
-		}
-	}
-	if answered {
-		return code, nil
-	}
-	return s.reply(fallback)
-}
-
-func (s *session) misbehave(a Act) error {
-	switch a.Verb {
-	case "delay":
-		return s.pause(a.Delay)
-	case "hang":
-		<-s.e.done
-	case "reset":
-		if c, ok := s.raw.(interface{ Reset() }); ok {
-			c.Reset()
-		} else if c, ok := s.raw.(*net.TCPConn); ok {
-			_ = c.SetLinger(0)
-			_ = c.Close()
-		}
-	}
-	return errEnd
-}
-
-func (s *session) pause(d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-s.e.done:
-		return errEnd
-	}
-}
-
-func (s *session) reply(text string) (byte, error) {
-	if text == "" {
-		return 0, nil
-	}
-	lines := wire(text)
-	_, err := s.rw.Write([]byte(lines))
-	if err != nil {
-		return 0, fmt.Errorf("replying: %w", err)
-	}
-	last := strings.LastIndexByte(strings.TrimSuffix(lines, "\r\n"), '\n')
-	return lines[last+1], nil
 }
 
 // path takes "MAIL FROM:<a@b> SIZE=1" apart.
