@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -68,7 +69,16 @@ func drain(c net.Conn) {
 		}
 		switch {
 		case bytes.HasPrefix(line, []byte("EHLO")):
-			out = append(out, "250-sink\r\n250-PIPELINING\r\n250 SIZE 0\r\n"...)
+			out = append(out, "250-sink\r\n250-PIPELINING\r\n250-CHUNKING\r\n250 SIZE 0\r\n"...)
+		case bytes.HasPrefix(line, []byte("BDAT")):
+			n, err := strconv.Atoi(strings.Fields(string(line))[1])
+			if err != nil {
+				return
+			}
+			if _, err := br.Discard(n); err != nil {
+				return
+			}
+			out = append(out, "250 ok\r\n"...)
 		case bytes.HasPrefix(line, []byte("DATA")):
 			out = append(out, "354 go\r\n"...)
 			if _, err := c.Write(out); err != nil {
@@ -122,14 +132,18 @@ func cpu(b *testing.B) time.Duration {
 }
 
 func BenchmarkSend(b *testing.B) {
-	for _, size := range []int{2 << 10, 10 << 10, 100 << 10} {
-		for _, reuse := range []bool{true, false} {
-			b.Run(fmt.Sprintf("size=%dK/reuse=%t", size>>10, reuse), func(b *testing.B) { benchmarkSend(b, size, reuse) })
+	for _, verb := range []string{"DATA", "BDAT"} {
+		for _, size := range []int{2 << 10, 10 << 10, 100 << 10} {
+			for _, reuse := range []bool{true, false} {
+				b.Run(fmt.Sprintf("verb=%s/size=%dK/reuse=%t", verb, size>>10, reuse), func(b *testing.B) {
+					benchmarkSend(b, size, reuse, verb == "BDAT")
+				})
+			}
 		}
 	}
 }
 
-func benchmarkSend(b *testing.B, size int, reuse bool) {
+func benchmarkSend(b *testing.B, size int, reuse, chunking bool) {
 	b.Helper()
 	remote := startSink(b)
 	body := bytes.Repeat([]byte(strings.Repeat("x", 74)+"\r\n"), size/76)
@@ -138,7 +152,7 @@ func benchmarkSend(b *testing.B, size int, reuse bool) {
 		To:    []rfc5321.Address{{Local: "a", Domain: "example.org"}},
 		Parts: [][]byte{bytes.Repeat([]byte("DKIM-Signature: 0123456789\r\n"), 20), body},
 	}
-	opts := smtpclient.Options{Remote: remote, Host: "sink", Hello: "bench.example.net"}
+	opts := smtpclient.Options{Remote: remote, Host: "sink", Hello: "bench.example.net", NoChunking: !chunking}
 	b.ReportAllocs()
 	b.ResetTimer()
 	begin := cpu(b)

@@ -13,55 +13,6 @@ import (
 	"github.com/seguemta/segue/mta/rfc5321"
 )
 
-// CheckLines returns [ErrLineEnding] (wrapped, with the place) when the parts
-// put behind one another hold a CR without LF or an LF without CR.
-func CheckLines(parts [][]byte) error {
-	cr, offset := false, 0
-	for _, p := range parts {
-		if len(p) == 0 {
-			continue
-		}
-		if cr && p[0] != '\n' {
-			return fmt.Errorf("%w at octet %d", ErrLineEnding, offset)
-		}
-		if err := checkPart(p, cr, offset); err != nil {
-			return err
-		}
-		cr = p[len(p)-1] == '\r'
-		offset += len(p)
-	}
-	if cr {
-		return fmt.Errorf("%w at octet %d", ErrLineEnding, offset)
-	}
-	return nil
-}
-
-// checkPart checks one part; cr says that the part before it ended in CR. A CR
-// at its very end is the next part's business.
-func checkPart(p []byte, cr bool, offset int) error {
-	for i := 0; ; {
-		n := bytes.IndexByte(p[i:], '\n')
-		line := p[i:]
-		if n >= 0 {
-			line = p[i : i+n]
-			if n > 0 && line[n-1] == '\r' {
-				line = line[:n-1]
-			} else if i > 0 || n > 0 || !cr {
-				return fmt.Errorf("%w at octet %d", ErrLineEnding, offset+i+n)
-			}
-		} else {
-			line = bytes.TrimSuffix(line, []byte{'\r'})
-		}
-		if at := bytes.IndexByte(line, '\r'); at >= 0 {
-			return fmt.Errorf("%w at octet %d", ErrLineEnding, offset+i+at)
-		}
-		if n < 0 {
-			return nil
-		}
-		i += n + 1
-	}
-}
-
 // Sizes for the message.
 const (
 	chunk = 256 << 10 // most octets in one write, and so under one deadline
@@ -74,13 +25,9 @@ const (
 // body writes the message with its final dot and reads the answer. The phase
 // is [PhaseDot] for an answer to the dot and [PhaseBody] for one that came early.
 func (c *Conn) body(parts [][]byte) (rfc5321.Reply, Phase, *Error) {
-	size := 0
-	for _, p := range parts {
-		size += len(p)
-	}
-	w := stuffer{c: c, bol: true}
-	if size > watched {
-		return c.watchedBody(&w, parts)
+	w := stuffer{spout: spout{c: c}, bol: true}
+	if sizeOf(parts) > watched {
+		return c.watch(&w.spout, 1, func() error { return w.message(parts) })
 	}
 	if err := w.message(parts); err != nil {
 		return c.lastWords(err)
@@ -92,71 +39,169 @@ func (c *Conn) body(parts [][]byte) (rfc5321.Reply, Phase, *Error) {
 	return r, PhaseDot, err
 }
 
-// lastWords looks for the reply of a server that closed on us while we wrote.
-func (c *Conn) lastWords(werr error) (rfc5321.Reply, Phase, *Error) {
+// unasked takes what the server said before it had the message: a refusal
+// counts, and a yes to what it has not seen is none. The connection is not used
+// again.
+func (c *Conn) unasked() (rfc5321.Reply, Phase, *Error) {
 	r, err := c.await(PhaseBody, grace, nil)
 	if err == nil {
-		err = c.failReply(PhaseBody, r)
-	} else if r.Code == 0 {
-		err.Err = werr
+		if e := c.failReply(PhaseBody, r); r.Code < 400 {
+			err, e.Err = e, ErrReply
+		}
 	}
 	return r, PhaseBody, err
 }
 
-// watchedBody reads the reply while it writes, so that an early refusal is seen
-// at once even where the server stopped reading.
-func (c *Conn) watchedBody(w *stuffer, parts [][]byte) (rfc5321.Reply, Phase, *Error) {
-	type answer struct {
-		reply rfc5321.Reply
-		err   error
-		early bool // came before the write that ends with the dot began
+// lastWords looks for the reply of a server that closed on us while we wrote.
+func (c *Conn) lastWords(werr error) (rfc5321.Reply, Phase, *Error) {
+	r, phase, err := c.unasked()
+	if r.Code == 0 {
+		err.Err = werr
 	}
+	return r, phase, err
+}
+
+// watch writes the message and reads its replies at the same time, so that an
+// early refusal is seen at once even where the server stopped reading. The last
+// of the replies, or the first that is no yes, is the answer.
+func (c *Conn) watch(w *spout, replies int, write func() error) (rfc5321.Reply, Phase, *Error) {
 	done := make(chan answer, 1)
 	_ = c.rw.SetReadDeadline(time.Time{})
 	go func() {
-		r, err := c.readReply(nil)
-		early := !w.last.Load()
+		var a answer
+		for n := 1; ; n++ {
+			a.reply, a.err = c.readReply(nil)
+			if a.whole = n == replies; a.whole || a.err != nil || !positive(a.reply) {
+				break
+			}
+		}
+		a.early = !w.last.Load()
 		// Wakes a write that is blocked; one that is complete does not notice.
 		w.stop.Store(true)
 		_ = c.rw.SetWriteDeadline(time.Unix(1, 0))
-		done <- answer{r, err, early}
+		done <- a
 	}()
-	werr := w.message(parts)
-	phase, wait := PhaseDot, c.opts.Timeouts.Dot
-	if werr != nil {
-		phase, wait = PhaseBody, grace
-	}
-	if errors.Is(werr, os.ErrDeadlineExceeded) {
+	werr := write()
+	wait := c.opts.Timeouts.Dot
+	switch {
+	case errors.Is(werr, os.ErrDeadlineExceeded):
 		wait = 0 // what it had to say, it has had minutes for
+	case werr != nil:
+		wait = grace
 	}
 	_ = c.rw.SetReadDeadline(time.Now().Add(wait))
-	got := <-done
+	a := <-done
+	return c.judge(&a, werr)
+}
+
+// answer is what came back while a message was written.
+type answer struct {
+	reply rfc5321.Reply
+	err   error
+	early bool // came before the write that ends the message began
+	whole bool // answers the whole message, not a chunk of it
+}
+
+// judge says what an answer means, given how the writing ended.
+func (c *Conn) judge(a *answer, werr error) (rfc5321.Reply, Phase, *Error) {
+	phase := PhaseDot
+	if werr != nil || !a.whole {
+		phase = PhaseBody
+	}
 	switch {
-	case got.err != nil:
-		e := c.fail(phase, fmt.Errorf("reading the reply: %w", got.err))
+	case a.err != nil:
+		e := c.fail(phase, fmt.Errorf("reading the reply: %w", a.err))
 		if werr != nil && !errors.Is(werr, errEarly) {
 			e.Err = werr
 		}
 		e.Sent = werr == nil
 		return rfc5321.Reply{}, phase, e
-	case got.reply.Code == 421 || (positive(got.reply) && werr != nil):
-		return got.reply, phase, c.failReply(phase, got.reply)
-	case werr != nil || got.early || !positive(got.reply):
-		// A refusal may have been said before the dot, with another answer to
+	case a.reply.Code == 421:
+		return a.reply, phase, c.failReply(phase, a.reply)
+	case positive(a.reply) && (werr != nil || a.early):
+		// A yes to a message that it had not seen the end of.
+		e := c.failReply(PhaseBody, a.reply)
+		e.Err, e.Sent = ErrReply, werr == nil
+		return rfc5321.Reply{}, PhaseBody, e
+	case !positive(a.reply):
+		// A refusal may have been said before the end, with another answer to
 		// come. The outcome is clear, but the connection is not used again.
-		_ = c.failReply(phase, got.reply)
-		return got.reply, phase, nil
-	default:
-		return got.reply, phase, nil
+		_ = c.failReply(phase, a.reply)
 	}
+	return a.reply, phase, nil
+}
+
+// spout writes a message by way of the connection's buffer until the server has
+// answered.
+type spout struct {
+	c    *Conn
+	stop atomic.Bool // the server has answered: stop writing
+	last atomic.Bool // the write that ends the message has begun
+}
+
+// put collects small pieces in the connection's buffer and writes large ones
+// from where they are.
+func (w *spout) put(p []byte) error {
+	for len(p) > 0 {
+		room := cap(w.c.buf) - len(w.c.buf)
+		if len(w.c.buf) == 0 && len(p) >= room {
+			n := min(len(p), chunk)
+			if err := w.write(p[:n]); err != nil {
+				return err
+			}
+			p = p[n:]
+			continue
+		}
+		n := min(len(p), room)
+		w.c.buf = append(w.c.buf, p[:n]...)
+		p = p[n:]
+		if len(w.c.buf) == cap(w.c.buf) {
+			if err := w.flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// end writes the last octets of the message.
+func (w *spout) end(p []byte) error {
+	if cap(w.c.buf)-len(w.c.buf) < len(p) {
+		if err := w.flush(); err != nil {
+			return err
+		}
+	}
+	w.last.Store(true)
+	w.c.buf = append(w.c.buf, p...)
+	return w.flush()
+}
+
+func (w *spout) flush() error {
+	err := w.write(w.c.buf)
+	w.c.buf = w.c.buf[:0]
+	return err
+}
+
+// write sets the deadline before it looks for an early answer, as the watcher
+// does both the other way round: one of them sees the other.
+func (w *spout) write(p []byte) error {
+	if len(p) == 0 {
+		return nil
+	}
+	_ = w.c.rw.SetWriteDeadline(w.c.by(w.c.opts.Timeouts.Write))
+	if w.stop.Load() {
+		return errEarly
+	}
+	if _, err := w.c.rw.Write(p); err != nil {
+		return fmt.Errorf("writing the message: %w", err)
+	}
+	return nil
 }
 
 // stuffer writes a message in its DATA form (RFC 5321 section 4.5.2).
 type stuffer struct {
-	c    *Conn
-	bol  bool        // at the beginning of a line
-	stop atomic.Bool // the server has answered: stop writing
-	last atomic.Bool // the write that ends with the dot has begun
+	spout
+	bol bool // at the beginning of a line
 }
 
 // message writes all parts and the final dot.
@@ -170,11 +215,7 @@ func (w *stuffer) message(parts [][]byte) error {
 	if w.bol {
 		end = end[2:]
 	}
-	if err := w.put(end); err != nil {
-		return err
-	}
-	w.last.Store(true)
-	return w.flush()
+	return w.end(end)
 }
 
 // part writes p and doubles the dots that begin a line.
@@ -202,51 +243,4 @@ func (w *stuffer) part(p []byte) error {
 		}
 		p = p[i+2:]
 	}
-}
-
-// put collects small pieces in the connection's buffer and writes large ones
-// from where they are.
-func (w *stuffer) put(p []byte) error {
-	for len(p) > 0 {
-		room := cap(w.c.buf) - len(w.c.buf)
-		if len(w.c.buf) == 0 && len(p) >= room {
-			n := min(len(p), chunk)
-			if err := w.write(p[:n]); err != nil {
-				return err
-			}
-			p = p[n:]
-			continue
-		}
-		n := min(len(p), room)
-		w.c.buf = append(w.c.buf, p[:n]...)
-		p = p[n:]
-		if len(w.c.buf) == cap(w.c.buf) {
-			if err := w.flush(); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func (w *stuffer) flush() error {
-	err := w.write(w.c.buf)
-	w.c.buf = w.c.buf[:0]
-	return err
-}
-
-// write sets the deadline before it looks for an early answer, as the watcher
-// does both the other way round: one of them sees the other.
-func (w *stuffer) write(p []byte) error {
-	if len(p) == 0 {
-		return nil
-	}
-	_ = w.c.rw.SetWriteDeadline(time.Now().Add(w.c.opts.Timeouts.Write))
-	if w.stop.Load() {
-		return errEarly
-	}
-	if _, err := w.c.rw.Write(p); err != nil {
-		return fmt.Errorf("writing the message: %w", err)
-	}
-	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"net"
+	"strconv"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -89,7 +90,7 @@ func TestStuffingAgreesWithSlowOne(t *testing.T) {
 		parts := genParts(t, rapid.SampledFrom([]string{"\r\n", "\r\n", "\r\n.", ".", "..", "text", "\r\n.\r\n", long, huge}))
 		s, c := newSink()
 		defer s.Close()
-		w := stuffer{c: c, bol: true}
+		w := stuffer{spout: spout{c: c}, bol: true}
 		if err := w.message(parts); err != nil {
 			t.Fatal(err)
 		}
@@ -99,10 +100,63 @@ func TestStuffingAgreesWithSlowOne(t *testing.T) {
 	})
 }
 
+// slowChunks reads a message back from its BDAT form, and counts the chunks.
+func slowChunks(t *rapid.T, wire []byte) (message []byte, chunks int) {
+	t.Helper()
+	for {
+		line, rest, _ := bytes.Cut(wire, []byte("\r\n"))
+		words := bytes.Fields(line)
+		if len(words) < 2 || len(words) > 3 || string(words[0]) != "BDAT" {
+			t.Fatalf("chunk %d: %.80q is no BDAT", chunks, line)
+		}
+		n, err := strconv.Atoi(string(words[1]))
+		if err != nil || n > len(rest) {
+			t.Fatalf("%q: %d octets follow, %v", line, len(rest), err)
+		}
+		chunks++
+		message, wire = append(message, rest[:n]...), rest[n:]
+		if len(words) == 3 {
+			if len(wire) > 0 || string(words[2]) != "LAST" {
+				t.Fatalf("%d octets behind %q", len(wire), line)
+			}
+			return message, chunks
+		}
+		if n < chunk {
+			t.Fatalf("%q is a small chunk", line)
+		}
+	}
+}
+
+func TestChunksHoldTheMessage(t *testing.T) {
+	huge := string(bytes.Repeat([]byte("y"), chunk-1))
+	rapid.Check(t, func(t *rapid.T) {
+		parts := genParts(t, rapid.SampledFrom([]string{"\r\n", "\r\n.", ".", "text", "\r\n.\r\n", "", huge, huge}))
+		if slowLines(parts) {
+			for _, pipelining := range []bool{true, false} {
+				s, c := newSink()
+				c.ext.Pipelining = pipelining
+				w := newChunker(c, parts)
+				if err := w.message(); err != nil {
+					t.Fatal(err)
+				}
+				want := bytes.Join(parts, nil)
+				if len(want) > 0 && !bytes.HasSuffix(want, []byte("\r\n")) {
+					want = append(want, "\r\n"...)
+				}
+				got, chunks := slowChunks(t, s.Bytes())
+				s.Close()
+				if !bytes.Equal(got, want) || chunks != w.count() || (chunks > 1 && !pipelining) {
+					t.Fatalf("%d octets in %d chunks; want %d octets in %d", len(got), chunks, len(want), w.count())
+				}
+			}
+		}
+	})
+}
+
 func TestMessageGoesOutInFewWrites(t *testing.T) {
 	s, c := newSink()
 	defer s.Close()
-	w := stuffer{c: c, bol: true}
+	w := stuffer{spout: spout{c: c}, bol: true}
 	parts := [][]byte{[]byte("DKIM-Signature: x\r\n"), []byte("Subject: y\r\n\r\n"), bytes.Repeat([]byte("0123456789\r\n"), 800)}
 	if err := w.message(parts); err != nil {
 		t.Fatal(err)

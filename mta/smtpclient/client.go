@@ -11,7 +11,8 @@
 //     TLS if the policy wants it and the server offers it, and says EHLO again.
 //  2. [Conn.Send] runs one transaction: MAIL, all RCPT and DATA leave in one
 //     flight where the server offers PIPELINING (RFC 2920), one by one where
-//     not. Each recipient gets its own [Outcome].
+//     not. Where it offers CHUNKING (RFC 3030) the message goes by BDAT, from the
+//     second one on in the same flight. Each recipient gets its own [Outcome].
 //  3. Send again while [Result.Reusable]; RSET is sent only when the last
 //     transaction was left half open, and then in the same flight.
 //  4. [Conn.Close] says QUIT and does not wait long for the answer.
@@ -24,9 +25,9 @@
 // another host or a later attempt may work. [Result.MailSent] says whether
 // MAIL was put on the wire, which is when a budget is charged.
 //
-// Nothing here waits for ever: each phase has a deadline for reading and each
-// write has one, and replies are bounded in lines and octets. Cancelling the
-// context cuts the connection.
+// Nothing here waits for ever: each reply has a deadline, each write has one, the
+// transaction has one, and replies are bounded in lines and octets. Cancelling
+// the context cuts the connection.
 //
 // The package does not choose hosts (mta/mx), sign (dkim), retry, or decide
 // what a reply means (reputation/bounce).
@@ -72,6 +73,7 @@ type Timeouts struct {
 	Rcpt    time.Duration // 5 min, for each recipient
 	Data    time.Duration // 2 min: the 354
 	Write   time.Duration // 3 min: each write, so that a peer which stops reading is noticed
+	Total   time.Duration // 30 min: a transaction up to the end of its message; Dot comes on top
 	Dot     time.Duration // 10 min: cutting this short is how duplicates are made
 	Quit    time.Duration // 2 s
 }
@@ -90,6 +92,7 @@ func (t Timeouts) withDefaults() Timeouts {
 	set(&t.Rcpt, 5*time.Minute)
 	set(&t.Data, 2*time.Minute)
 	set(&t.Write, 3*time.Minute)
+	set(&t.Total, 30*time.Minute)
 	set(&t.Dot, 10*time.Minute)
 	set(&t.Quit, 2*time.Second)
 	return t
@@ -105,7 +108,9 @@ type Options struct {
 	TLS       TLSPolicy      // "": opportunistic
 	TLSConfig *tls.Config    // roots, session cache, minimum version; nil: Go's defaults. It is cloned
 	Timeouts  Timeouts
-	Logger    *slog.Logger // debug level only; nil: silent
+	// NoChunking uses DATA also where CHUNKING is offered.
+	NoChunking bool
+	Logger     *slog.Logger // debug level only; nil: silent
 	// Trace sees every line of the dialogue without its line end (sent: from
 	// us), addresses included, message bodies never. Calls do not overlap. nil: off.
 	Trace func(sent bool, line string)
@@ -122,9 +127,11 @@ type Conn struct {
 	opts   Options
 	ext    Extensions
 	tls    *tls.ConnectionState
-	done   int    // transactions that ran on this connection
-	dirty  bool   // the server may hold a half-open transaction: RSET first
-	broken *Error // why the connection cannot be used; nil while it can
+	done   int       // transactions that ran on this connection
+	dirty  bool      // the server may hold a half-open transaction: RSET first
+	proven bool      // a message was taken by BDAT here
+	until  time.Time // when the running transaction has to be through, its last answer apart
+	broken *Error    // why the connection cannot be used; nil while it can
 }
 
 // Sizes of the buffers of a connection.

@@ -26,7 +26,7 @@ const (
 	PhaseRcpt     Phase = "rcpt"
 	PhaseData     Phase = "data" // the command and its 354
 	PhaseBody     Phase = "body" // while the message was written
-	PhaseDot      Phase = "dot"  // after the final dot
+	PhaseDot      Phase = "dot"  // after the final dot, or the last octet of BDAT LAST
 	PhaseQuit     Phase = "quit"
 )
 
@@ -51,7 +51,7 @@ type Error struct {
 	Remote netip.AddrPort // the address that was dialled
 	Reply  rfc5321.Reply  // the reply that ended it (4xx, 5xx, 421); Code 0: none came
 
-	// Sent: the final dot had left and no reply came, so the message may have
+	// Sent: the end of the message had left and no reply came, so the message may have
 	// been accepted (RFC 1047). A retry may duplicate it.
 	Sent bool
 	// TLSFailed: the handshake failed under TLSOpportunistic. The caller may
@@ -61,6 +61,10 @@ type Error struct {
 	// this transaction: the server had most likely closed it while idle (its 421
 	// may be in Reply). Nothing was attempted; dial again.
 	Stale bool
+	// Chunking: the server offers CHUNKING and refused the first BDAT as a command
+	// (Reply has its words, and nothing was accepted), or the connection broke at it.
+	// The next connection to this host is better made with [Options.NoChunking].
+	Chunking bool
 
 	Err error // the cause; nil where Reply says it all
 }

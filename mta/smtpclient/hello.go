@@ -26,10 +26,15 @@ type Extensions struct {
 	DSN           bool  // RFC 3461
 	RequireTLS    bool  // RFC 8689
 	HasSize       bool  // RFC 1870
-	Size          int64 // largest message in octets; 0: no limit named
+	Size          int64 // largest message in octets; 0: no limit named, or none that can be meant
 	MaxRecipients int   // LIMITS RCPTMAX (RFC 9422); 0: none named
 	MaxMails      int   // LIMITS MAILMAX: transactions in a connection; 0: none named
 }
+
+// minSize is what every server takes (RFC 5321 section 4.5.3.1.7). One that
+// names less is asked by MAIL: mail does not bounce over a number that cannot be
+// meant.
+const minSize = 64 << 10
 
 func (e *Extensions) add(text []byte) {
 	keyword, args, _ := strings.Cut(strings.TrimSpace(string(clean(text))), " ")
@@ -52,7 +57,7 @@ func (e *Extensions) add(text []byte) {
 		e.RequireTLS = true
 	case "SIZE":
 		e.HasSize = true
-		if n, err := strconv.ParseInt(strings.TrimSpace(args), 10, 64); err == nil && n > 0 {
+		if n, err := strconv.ParseInt(strings.TrimSpace(args), 10, 64); err == nil && n >= minSize {
 			e.Size = n
 		}
 	case "LIMITS":
@@ -138,7 +143,7 @@ func (c *Conn) startTLS(ctx context.Context) *Error {
 	reply, err := c.ask(PhaseStartTLS, "STARTTLS", nil)
 	switch {
 	case err != nil:
-		return err
+		return c.tlsFailed(err)
 	case reply.Code != 220 && required:
 		return c.failReply(PhaseStartTLS, reply)
 	case reply.Code != 220:
@@ -149,9 +154,19 @@ func (c *Conn) startTLS(ctx context.Context) *Error {
 		return c.fail(PhaseStartTLS, fmt.Errorf("%w: clear text after the answer to STARTTLS", ErrReply))
 	}
 	if err := c.handshake(ctx); err != nil {
-		return err
+		return c.tlsFailed(err)
 	}
-	return c.hello()
+	// In TLS 1.3 the server may still refuse the handshake when we believe it done.
+	return c.tlsFailed(c.hello())
+}
+
+// tlsFailed marks the error of a server that said nothing any more once TLS was
+// asked for: opportunistic mail may be sent to it in clear.
+func (c *Conn) tlsFailed(e *Error) *Error {
+	if e != nil && e.Reply.Code == 0 {
+		e.TLSFailed = c.opts.TLS == TLSOpportunistic
+	}
+	return e
 }
 
 func (c *Conn) handshake(ctx context.Context) *Error {
@@ -164,9 +179,7 @@ func (c *Conn) handshake(ctx context.Context) *Error {
 	_ = c.raw.SetDeadline(time.Now().Add(c.opts.Timeouts.TLS))
 	session := tls.Client(c.raw, cfg)
 	if err := session.HandshakeContext(ctx); err != nil {
-		e := c.fail(PhaseStartTLS, fmt.Errorf("tls handshake: %w", err))
-		e.TLSFailed = c.opts.TLS == TLSOpportunistic
-		return e
+		return c.fail(PhaseStartTLS, fmt.Errorf("tls handshake: %w", err))
 	}
 	state := session.ConnectionState()
 	c.rw, c.tls = session, &state
@@ -192,7 +205,11 @@ func (c *Conn) ask(p Phase, line string, each func(text []byte)) (rfc5321.Reply,
 // await reads one reply within the timeout; 421 is an error, since the server
 // closes after it (RFC 5321 section 3.8).
 func (c *Conn) await(p Phase, timeout time.Duration, each func(text []byte)) (rfc5321.Reply, *Error) {
-	_ = c.rw.SetReadDeadline(time.Now().Add(timeout))
+	deadline := time.Now().Add(timeout)
+	if p != PhaseDot {
+		deadline = c.by(timeout)
+	}
+	_ = c.rw.SetReadDeadline(deadline)
 	r, err := c.readReply(each)
 	if err != nil {
 		return rfc5321.Reply{}, c.fail(p, fmt.Errorf("reading the reply: %w", err))
@@ -201,6 +218,16 @@ func (c *Conn) await(p Phase, timeout time.Duration, each func(text []byte)) (rf
 		return r, c.failReply(p, r)
 	}
 	return r, nil
+}
+
+// by is when something that may take d has to be over: never later than the
+// whole transaction.
+func (c *Conn) by(d time.Duration) time.Time {
+	t := time.Now().Add(d)
+	if !c.until.IsZero() && c.until.Before(t) {
+		return c.until
+	}
+	return t
 }
 
 // timeout is how long the reply of a phase may take.

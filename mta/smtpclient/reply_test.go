@@ -79,16 +79,18 @@ func TestReplyTextIsBounded(t *testing.T) {
 func FuzzReply(f *testing.F) {
 	for _, s := range []string{
 		"250 ok\r\n", "250-a\r\n250 b\r\n", "550 5.1.1 x\r\n", "354\n", "250-\r\n250 \r\n", "421 4.7.0 \xff\xfe\r\n", "5xx\r\n", "250-5.1.1 a\r\n550 5.1.1 b\r\n",
+		"550-5.7.1 a\r\n550-5.7.26 b\r\n550 5.7.1\r\n", "550 5.1.1\r\n550 5.1.1 next\r\n", "250-" + strings.Repeat("x", readBuffer) + "\r\n250 x\r\n",
+		strings.Repeat("250-\r\n", maxReplyLines-1) + "250 end\r\n", strings.Repeat("250-\r\n", maxReplyLines) + "250 end\r\n",
 	} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
 		var scratch []byte
 		br := bufio.NewReaderSize(bytes.NewReader(in), readBuffer)
-		lines := 0
-		r, err := readReply(br, &scratch, func(_, _ []byte) { lines++ })
-		if lines > maxReplyLines {
-			t.Fatalf("%d lines", lines)
+		lines, octets := 0, 0
+		r, err := readReply(br, &scratch, func(line, _ []byte) { lines, octets = lines+1, octets+len(line) })
+		if lines > maxReplyLines || octets > maxReplyBytes || cap(scratch) > 2*maxReplyText {
+			t.Fatalf("%d lines, %d octets, %d held", lines, octets, cap(scratch))
 		}
 		if err != nil {
 			if r != (rfc5321.Reply{}) {
@@ -98,6 +100,9 @@ func FuzzReply(f *testing.F) {
 		}
 		if r.Code < 200 || r.Code > 599 || len(r.Text) > maxReplyText+3 || !utf8.ValidString(r.Text) {
 			t.Fatalf("bad reply %+v", r)
+		}
+		if e := r.Enhanced; e != (rfc5321.EnhancedCode{}) && (e[0] != 2 && e[0] != 4 && e[0] != 5) {
+			t.Fatalf("enhanced code %v", e)
 		}
 		if strings.ContainsFunc(r.Text, unicode.IsControl) {
 			t.Fatalf("control characters in %q", r.Text)

@@ -35,8 +35,12 @@ import (
 //	size=N            octets of the body
 //	cancel=D          the context is cancelled after D
 //	fate=refused      refused, blackhole, nosource
-//	show              prints the commands that the peer saw
+//	show              prints the commands that the peer saw, and in how many flights
+//	commands          the same without flights
 //	idle=D            wait between transactions
+//	window=N          octets that the peer may be behind; default 32 KiB
+//	certificate=none  the peer's certificate is no certificate; or expired
+//	nochunking        DATA, whatever is offered
 func TestScenarios(t *testing.T) {
 	datadriven.Walk(t, "testdata/scenarios", func(t *testing.T, path string) {
 		t.Helper()
@@ -59,6 +63,10 @@ func scenario(t *testing.T, d *datadriven.TestData) string {
 	var out strings.Builder
 	n := mtatest.NewNet()
 	n.Window = 32 << 10
+	if d.HasArg("window") {
+		n.ReplyWindow = n.Window
+		d.ScanArgs(t, "window", &n.Window)
+	}
 	mx := &mtatest.Exchanger{Name: "mx1.example.org", Rules: mtatest.Script(d.Input)}
 	if d.HasArg("ext") {
 		mx.Extensions = values(d, "ext")
@@ -77,9 +85,17 @@ func scenario(t *testing.T, d *datadriven.TestData) string {
 		if err != nil {
 			t.Fatal(err)
 		}
+		switch {
+		case !d.HasArg("certificate"):
+		case values(d, "certificate")[0] == "none":
+			cert.Certificate = [][]byte{[]byte("nonsense")}
+		default:
+			time.Sleep(100 * 365 * 24 * time.Hour) // a bubble has its own years
+		}
 		mx.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
 		opts.TLSConfig = &tls.Config{RootCAs: pool}
 	}
+	opts.NoChunking = d.HasArg("nochunking")
 	if d.HasArg("policy") {
 		opts.TLS = smtpclient.TLSPolicy(values(d, "policy")[0])
 	}
@@ -107,10 +123,11 @@ func scenario(t *testing.T, d *datadriven.TestData) string {
 	if took > 0 {
 		fmt.Fprintf(&out, " took=%s", took)
 	}
-	if !d.HasArg("show") {
-		out.WriteByte('\n')
-	} else {
-		fmt.Fprintf(&out, " flights=%d\n", mx.Flights())
+	if d.HasArg("show") {
+		fmt.Fprintf(&out, " flights=%d", mx.Flights())
+	}
+	out.WriteByte('\n')
+	if d.HasArg("show") || d.HasArg("commands") {
 		for _, c := range mx.Commands() {
 			fmt.Fprintf(&out, "> %s\n", c)
 		}
@@ -228,6 +245,7 @@ func printError(out io.Writer, what string, err error) {
 		{"no_tls", errors.Is(e, smtpclient.ErrNoTLS)},
 		{"tls_failed", e.TLSFailed},
 		{"stale", e.Stale},
+		{"chunking", e.Chunking},
 		{"sent", e.Sent},
 	} {
 		if k.is {

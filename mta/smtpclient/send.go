@@ -40,6 +40,8 @@ func (c *Conn) Send(ctx context.Context, tx *Transaction) Result {
 		res.Reusable = true
 		return res
 	}
+	c.until = time.Now().Add(c.opts.Timeouts.Total)
+	defer func() { c.until = time.Time{} }()
 	stop := context.AfterFunc(ctx, c.Abort)
 	x := exchange{c: c, tx: tx, res: &res, todo: todo, reused: c.done > 0}
 	c.done++
@@ -50,7 +52,7 @@ func (c *Conn) Send(ctx context.Context, tx *Transaction) Result {
 	}
 	if err != nil {
 		if ctx.Err() != nil {
-			err.Err = context.Cause(ctx)
+			err.Err, err.Chunking = context.Cause(ctx), false
 		}
 		res.Err = err
 		c.Abort()
@@ -72,7 +74,9 @@ type exchange struct {
 	pending []step // commands whose replies are still to come
 	replies int    // read so far
 	mail    rfc5321.Reply
-	data    rfc5321.Reply
+	go354   bool  // DATA was answered by 354
+	bdat    bool  // BDAT is on the wire
+	cut     error // why the last flight was not written to its end
 	open    []int // recipients that the server accepted
 }
 
@@ -84,24 +88,17 @@ type step struct {
 
 // run sends the envelope, then the message where it is wanted.
 func (x *exchange) run() *Error {
-	if err := x.envelope(); err != nil {
+	if err := x.envelope(); err != nil || x.nobody() {
 		return err
 	}
-	switch {
-	case x.data.Code != 354:
-		return nil
-	case len(x.open) > 0:
-		return x.message()
-	default:
-		// All recipients were refused, but DATA was already on its way and the
-		// server waits for a message: it gets an empty one (RFC 2920 section 3.1).
-		return x.emptyMessage()
+	if x.c.chunks() {
+		return x.chunked()
 	}
+	return x.data()
 }
 
-// envelope sends RSET where needed, MAIL, RCPT and DATA and reads the replies.
-// Without PIPELINING each command waits for its answer, and nothing is asked
-// whose answer cannot matter.
+// envelope sends RSET where needed, MAIL and RCPT. Without PIPELINING each
+// command waits for its answer, and nothing is asked whose answer cannot matter.
 func (x *exchange) envelope() *Error {
 	c := x.c
 	if c.dirty {
@@ -122,12 +119,36 @@ func (x *exchange) envelope() *Error {
 			return err
 		}
 	}
-	if x.refused() || (len(x.pending) == 0 && len(x.open) == 0) {
-		return nil
-	}
-	c.line("DATA")
+	return nil
+}
+
+// nobody reports that there is nobody left to send the message to, and no answer
+// under way that could change it.
+func (x *exchange) nobody() bool {
+	return x.refused() || (len(x.pending) == 0 && len(x.open) == 0)
+}
+
+// data hands the message over by DATA.
+func (x *exchange) data() *Error {
+	x.c.line("DATA")
 	x.pending = append(x.pending, step{phase: PhaseData})
-	return x.settle()
+	if err := x.settle(); err != nil {
+		return err
+	}
+	switch {
+	case !x.go354:
+		return nil
+	case len(x.open) == 0:
+		// All recipients were refused, but DATA was already on its way and the
+		// server waits for a message: it gets an empty one (RFC 2920 section 3.1).
+		return x.emptyMessage()
+	case x.c.br.Buffered() > 0:
+		return x.answered(x.c.unasked())
+	default:
+		err := x.answered(x.c.body(x.tx.Parts))
+		x.c.dirty = err != nil
+		return err
+	}
 }
 
 // refused reports that MAIL is known to be refused.
@@ -143,10 +164,14 @@ func (x *exchange) command(s step, line string) *Error {
 	return nil
 }
 
-// settle sends the flight and reads all its replies. Replies that came before
-// the connection broke count: they are what the server had to say.
-func (x *exchange) settle() *Error {
-	werr := x.c.flush()
+// settle sends the flight and reads all its replies.
+func (x *exchange) settle() *Error { return x.collect(x.c.flush()) }
+
+// collect reads the replies to a flight; werr says why it was not written to its
+// end. Replies that came before the connection broke count: they are what the
+// server had to say.
+func (x *exchange) collect(werr error) *Error {
+	x.cut = werr
 	for i, s := range x.pending {
 		timeout := x.c.timeout(s.phase)
 		if werr != nil {
@@ -163,6 +188,7 @@ func (x *exchange) settle() *Error {
 		if werr != nil && r.Code == 0 {
 			err.Err = werr
 		}
+		err.Sent = s.phase == PhaseDot && r.Code == 0 && werr == nil
 		return x.broke(err, x.pending[:i+1], r)
 	}
 	x.pending = x.pending[:0]
@@ -201,7 +227,7 @@ func (x *exchange) take(s step, r rfc5321.Reply) *Error {
 	case s.phase != PhaseData && positive(r):
 	default:
 		e := x.c.failReply(s.phase, r)
-		e.Err = ErrReply
+		e.Err, e.Sent = ErrReply, s.phase == PhaseDot
 		return e
 	}
 	switch s.phase {
@@ -220,6 +246,8 @@ func (x *exchange) take(s step, r rfc5321.Reply) *Error {
 		x.takeRcpt(s.rcpt, r)
 	case PhaseData:
 		x.takeData(r)
+	case PhaseDot:
+		return x.takeLast(r)
 	default: // no other command is under way in a transaction
 	}
 	return nil
@@ -238,8 +266,7 @@ func (x *exchange) takeRcpt(i int, r rfc5321.Reply) {
 
 // takeData gives a refusal of DATA to all recipients that were still in.
 func (x *exchange) takeData(r rfc5321.Reply) {
-	x.data = r
-	if r.Code == 354 {
+	if x.go354 = r.Code == 354; x.go354 {
 		return
 	}
 	for _, i := range x.open {
@@ -260,19 +287,51 @@ func tooMany(r rfc5321.Reply) rfc5321.Reply {
 	return r
 }
 
-// message writes the message and gives its answer to all open recipients.
-func (x *exchange) message() *Error {
-	r, phase, err := x.c.body(x.tx.Parts)
-	if r.Code >= 400 || (phase == PhaseDot && positive(r)) {
+// takeLast takes the answer to a message that left in one flight.
+func (x *exchange) takeLast(r rfc5321.Reply) *Error {
+	switch {
+	case positive(r) && x.cut != nil:
+		e := x.c.failReply(PhaseBody, r)
+		e.Err = ErrReply
+		return e
+	case positive(r) && len(x.pending) > 1 && x.outOfStep():
+		e := x.c.failReply(PhaseDot, r)
+		e.Err, e.Sent, e.Chunking = ErrReply, true, true
+		return e
+	default:
+		return x.answered(r, PhaseDot, nil)
+	}
+}
+
+// outOfStep reports that more replies came than commands were sent, so that
+// nobody knows if this yes was for the envelope or for the message. DATA would
+// tell. A 421 behind the last reply is only a farewell.
+func (x *exchange) outOfStep() bool {
+	n := x.c.br.Buffered()
+	if n == 0 {
+		return false
+	}
+	more, _ := x.c.br.Peek(min(n, 3))
+	return string(more) != "421"
+}
+
+// answered gives the answer to the message to all open recipients.
+func (x *exchange) answered(r rfc5321.Reply, phase Phase, err *Error) *Error {
+	yes := phase == PhaseDot && positive(r) && err == nil
+	switch {
+	case x.notChunking(r.Code):
+		err = x.c.failReply(PhaseData, r)
+		err.Chunking = true
+	case r.Code >= 400 || yes:
 		for _, i := range x.open {
 			x.res.Recipients[i] = Outcome{Reply: r, Phase: phase}
 		}
-	} else if err == nil {
+	case err == nil:
 		err = x.c.failReply(phase, r)
 		err.Err, err.Sent = ErrReply, phase == PhaseDot
 	}
-	if err == nil {
-		x.c.dirty = false
+	if yes && len(x.open) > 0 {
+		x.c.dirty, x.c.proven = false, x.bdat
 	}
 	return err
 }
@@ -309,7 +368,7 @@ func (c *Conn) flush() error {
 
 // write is one write with its deadline.
 func (c *Conn) write(p []byte) error {
-	_ = c.rw.SetWriteDeadline(time.Now().Add(c.opts.Timeouts.Write))
+	_ = c.rw.SetWriteDeadline(c.by(c.opts.Timeouts.Write))
 	if _, err := c.rw.Write(p); err != nil {
 		return fmt.Errorf("writing: %w", err)
 	}
