@@ -191,6 +191,12 @@ type Delivery struct {
 	// default spares most handshakes and stays below the limits that are common.
 	PerConnection int `toml:"per_connection" default:"50" min:"1" max:"10000"`
 
+	// Hand messages over by BDAT (RFC 3030) where the other server offers CHUNKING.
+	// It saves a round trip per message. On by default: a host that offers
+	// it and breaks at it gets DATA at once, and for the day after. Turn it off where
+	// a firewall on the way damages it.
+	Chunking bool `toml:"chunking" default:"true"`
+
 	// How long to wait for a connection to be made. The later steps keep the
 	// timeouts of RFC 5321, section 4.5.3.2. The default is long for a network and
 	// short for a queue: a host that did not answer in 30 s seldom does in 120.

@@ -308,3 +308,19 @@ func (w *town) verify() {
 		w.t.Errorf("violation: %s", v)
 	}
 }
+
+// A host that offers CHUNKING gets the message by BDAT, unless delivery.chunking is off.
+func TestChunkingIsUsedAndCanBeSwitchedOff(t *testing.T) {
+	for key, verb := range map[string]string{"": "BDAT ", "chunking = false": "DATA"} {
+		w := newTown(t)
+		w.mx.Extensions = []string{"PIPELINING", "CHUNKING"}
+		w.change = strings.NewReplacer("[delivery]\n", "[delivery]\n"+key+"\n")
+		w.run()
+		w.submit("", "ann@dest.example")
+		w.settle("the delivery", func() bool { return w.has("delivered", "ann@dest.example") })
+		if said := strings.Join(w.mx.Commands(), "\n"); !strings.Contains(said, "\n"+verb) || len(w.mx.Messages()) != 1 || len(w.mx.Violations()) > 0 {
+			t.Errorf("with %q the exchanger heard\n%s\n%q", key, said, w.mx.Violations())
+		}
+		w.stop()
+	}
+}

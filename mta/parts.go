@@ -34,8 +34,8 @@ func (e *Engine) makeQueue() error {
 	transport, err := deliver.New(deliver.Options{
 		Router: router, Sources: e.plan.sources, Domains: e.plan.domains, Tokens: e.plan.secrets.tokens,
 		Classifier: classifier{table}, Network: guard.Network(e.o.Network), Registry: e.o.Registry, Now: e.o.Now,
-		Timeouts: smtpclient.Timeouts{Connect: e.c.Delivery.ConnectTimeout.Std()},
-		Logger:   e.log.With(slog.String("component", "deliver")),
+		NoChunking: !e.c.Delivery.Chunking, Timeouts: smtpclient.Timeouts{Connect: e.c.Delivery.ConnectTimeout.Std()},
+		Logger: e.log.With(slog.String("component", "deliver")),
 	})
 	if err != nil {
 		return err

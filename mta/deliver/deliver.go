@@ -10,6 +10,10 @@
 // clear text when an opportunistic handshake fails, the return path that names the
 // recipient, and the headers that a message gets when it leaves.
 //
+// What breaks is the site's: mail waits, and neither recipient nor source is blamed
+// for a connection. A host that offers BDAT and does not know it gets the message by
+// DATA, at once and for a day.
+//
 // A message is signed when it is first about to leave. The headers made then
 // come back in the outcome of a deferral, so that a retry sends the same bytes.
 package deliver
@@ -82,6 +86,7 @@ type Options struct {
 	Network    netx.Network // nil = the operating system's, which dials anything: put a Guard in front
 	TLS        smtpclient.TLSPolicy
 	Timeouts   smtpclient.Timeouts
+	NoChunking bool // DATA also where BDAT is offered
 	Logger     *slog.Logger
 	Registry   prometheus.Registerer
 	Now        func() time.Time
@@ -92,6 +97,7 @@ type Deliverer struct {
 	o       Options
 	log     *slog.Logger
 	metrics *metrics
+	data    dataOnly
 }
 
 // New makes a Deliverer.
@@ -108,7 +114,7 @@ func New(o Options) (*Deliverer, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	d := &Deliverer{o: o, log: o.Logger, metrics: newMetrics(o.Registry)}
+	d := &Deliverer{o: o, log: o.Logger, metrics: newMetrics(o.Registry), data: dataOnly{until: make(map[string]time.Time)}}
 	for _, domain := range o.Domains {
 		if domain.Signer != nil {
 			d.metrics.signer(domain.backend())
@@ -182,7 +188,7 @@ func (d *Deliverer) addresses(ctx context.Context, hosts []mx.Host, f resolve.Fa
 func (d *Deliverer) connect(ctx context.Context, src Source, host string, addr netip.AddrPort) (*smtpclient.Conn, error) {
 	o := smtpclient.Options{
 		Network: d.o.Network, Local: src.V4, Remote: addr, Host: host, Hello: src.Hostname,
-		TLS: d.o.TLS, Timeouts: d.o.Timeouts, Logger: d.log,
+		TLS: d.o.TLS, Timeouts: d.o.Timeouts, Logger: d.log, NoChunking: d.o.NoChunking || d.data.has(host, d.o.Now()),
 	}
 	if addr.Addr().Is6() && !addr.Addr().Is4In6() {
 		o.Local = src.V6

@@ -49,9 +49,9 @@ func (c *connection) Send(ctx context.Context, job *queue.Job) *queue.Result {
 	}
 	began := c.d.o.Now()
 	sent := c.c.Send(ctx, tx)
-	if sent.Err != nil && sent.Err.Stale {
-		// The peer closed it while it was idle, and has seen nothing of this message.
+	for n := 0; c.again(sent.Err) && n < maxRenewals; n++ {
 		if res := c.renew(ctx, job); res != nil {
+			res.MailSent = sent.MailSent && !sent.Err.Stale
 			return res
 		}
 		if sent = c.c.Send(ctx, tx); sent.Err != nil {
@@ -60,6 +60,22 @@ func (c *connection) Send(ctx context.Context, job *queue.Job) *queue.Result {
 	}
 	c.d.metrics.delivery(job.Provider, c.d.o.Now().Sub(began))
 	return c.d.result(job, &sent, c.c.Host(), top)
+}
+
+// maxRenewals bounds the connections of one attempt: one for a connection that
+// the peer had closed, one for a peer that does not know BDAT after all.
+const maxRenewals = 2
+
+// again reports an error that is worth another connection at once, since nobody
+// has seen anything of this message.
+func (c *connection) again(err *smtpclient.Error) bool {
+	if err == nil {
+		return false
+	}
+	if err.Chunking {
+		c.d.data.note(err.Host, c.d.o.Now())
+	}
+	return err.Stale || (err.Chunking && !err.Sent && err.Reply.Code != 0)
 }
 
 // renew replaces the connection by a new one to the same site.
@@ -117,8 +133,12 @@ func (d *Deliverer) sign(job *queue.Job) ([]byte, error) {
 // result says what the answers mean for each recipient.
 func (d *Deliverer) result(job *queue.Job, sent *smtpclient.Result, host string, top []byte) *queue.Result {
 	res := &queue.Result{MailSent: sent.MailSent, Usable: sent.Reusable, Outcomes: make([]queue.Outcome, len(sent.Recipients))}
+	several := several(sent.Recipients)
 	for i := range sent.Recipients {
 		res.Outcomes[i] = d.outcome(job, &sent.Recipients[i], sent.Err, host)
+		if o := &res.Outcomes[i]; several && o.Verdict == suppress && aboutMessage(sent.Recipients[i].Phase) {
+			o.Verdict = count // one of them is meant, and nobody knows which
+		}
 		if res.Outcomes[i].Kind == queue.Deferred && len(job.Recipients) == 1 {
 			res.Outcomes[i].Signature = top
 		}
@@ -129,6 +149,22 @@ func (d *Deliverer) result(job *queue.Job, sent *smtpclient.Result, host string,
 		res.Failed = true
 	}
 	return res
+}
+
+// several reports that one answer to the message went to more than one recipient.
+func several(list []smtpclient.Outcome) bool {
+	n := 0
+	for i := range list {
+		if aboutMessage(list[i].Phase) {
+			n++
+		}
+	}
+	return n > 1
+}
+
+// aboutMessage reports a phase whose answer is one for all recipients that are in.
+func aboutMessage(p smtpclient.Phase) bool {
+	return p == smtpclient.PhaseData || p == smtpclient.PhaseBody || p == smtpclient.PhaseDot
 }
 
 func (d *Deliverer) outcome(job *queue.Job, o *smtpclient.Outcome, broke *smtpclient.Error, host string) queue.Outcome {
@@ -145,7 +181,7 @@ func (d *Deliverer) outcome(job *queue.Job, o *smtpclient.Outcome, broke *smtpcl
 		return out
 	}
 	out.Class, out.Verdict = d.o.Classifier.Classify(job.Provider, o.Reply)
-	if o.Phase == smtpclient.PhaseMail && out.Verdict == suppress {
+	if o.Phase == smtpclient.PhaseMail && (out.Verdict == suppress || out.Verdict == count) {
 		// The server has not heard of the recipient yet: an unknown domain or
 		// mailbox in the answer to MAIL is our sender's.
 		out.Verdict = infrastructure
