@@ -100,7 +100,7 @@ func (p *provider) greet(ctx context.Context, c net.Conn) {
 }
 
 func (p *provider) session(c net.Conn, from netip.Addr) *Session {
-	return &Session{Conn: c, Host: p, Name: "mx." + p.t.Zone, Client: from, Keep: true}
+	return &Session{Conn: c, Host: p, Name: "mx." + p.t.Zone, Client: from, Keep: true, Chunking: true}
 }
 
 // client needs the lock.

@@ -59,11 +59,11 @@ type Error struct {
 	TLSFailed bool
 	// Stale: the connection had been used before and broke before any reply to
 	// this transaction: the server had most likely closed it while idle (its 421
-	// may be in Reply). Nothing was attempted; dial again.
+	// may be in Reply). Nothing was answered, and most likely nothing read; dial again.
 	Stale bool
-	// Chunking: the server offers CHUNKING and refused the first BDAT as a command
-	// (Reply has its words, and nothing was accepted), or the connection broke at it.
-	// The next connection to this host is better made with [Options.NoChunking].
+	// Chunking: the server offers CHUNKING and broke at BDAT, or may have. The next
+	// connection to this host is better made with [Options.NoChunking]. Where BDAT was
+	// refused as a command (Reply says so, and Sent is false), it may be made at once.
 	Chunking bool
 
 	Err error // the cause; nil where Reply says it all

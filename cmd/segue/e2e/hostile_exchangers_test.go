@@ -125,13 +125,13 @@ func TestHostileExchangers(t *testing.T) {
 	}
 	w.zones.Replace(zone)
 	w.start()
-	const each, good1 = 5, 300
+	const each, letters = 5, 300
 	w.submitHostile(all, each)
 	w.flying(each * len(silent)) // they have taken all the connections that they can
 	before := w.memory()
-	w.submitEach("good.example", good1)
-	wait(t, "the good mail", func() bool { return len(good.Messages()) == good1 })
-	once(t, "the good exchanger", received(good.Messages()), good1)
+	w.submitEach("good.example", letters)
+	wait(t, "the good mail", func() bool { return len(good.Messages()) == letters })
+	once(t, "the good exchanger", received(good.Messages()), letters)
 	if v := good.Violations(); len(v) > 0 {
 		t.Errorf("the good exchanger saw %q", v)
 	}
