@@ -78,6 +78,9 @@ func (c *Config) fill() {
 			d.ReturnPath = "bounce." + d.Name
 		}
 	}
+	for i := range c.Listeners {
+		c.Listeners[i].fill()
+	}
 	for i := range c.Sources {
 		if s := &c.Sources[i]; s.Hostname == "" {
 			s.Hostname = c.Hostname
@@ -95,6 +98,18 @@ func (c *Config) fill() {
 	for _, plan := range c.Plans {
 		c.fillStages(plan)
 	}
+}
+
+// fill sets the limit per address from what the listener is for.
+func (l *Listener) fill() {
+	if l.MaxConnectionsPerAddress != 0 {
+		return
+	}
+	most := 100
+	if l.Purpose == Feedback {
+		most = 20
+	}
+	l.MaxConnectionsPerAddress = min(most, max(1, l.MaxConnections/2))
 }
 
 func (c *Config) fillStreams() {

@@ -42,6 +42,12 @@ type Listener struct {
 	// Connections at one time. The default serves many submitters and bounds the
 	// memory of messages being received.
 	MaxConnections int `toml:"max_connections" default:"1000" min:"1" max:"100000"`
+
+	// Connections at one time from one IPv4 address or IPv6 /64; what is above it
+	// gets 421 in place of the banner. Networks in trust are not counted. By default
+	// 100 for submission, since an application opens tens, 20 for feedback, and never
+	// more than half of max_connections: one stranger must not take all of them.
+	MaxConnectionsPerAddress int `toml:"max_connections_per_address" defaultdoc:"100 for submission, 20 for feedback" min:"1" max:"100000"`
 }
 
 // Purpose is what a listener is for.

@@ -43,6 +43,25 @@ func writePart(b *bytes.Buffer, kind, text string) {
 	b.WriteString("\r\n")
 }
 
+// maxLine is how long a line may be that leaves: RFC 5322 section 2.1.1, and what the
+// submission listener takes.
+const maxLine = 998
+
+// checkRaw refuses what the submission listener would refuse in a message whose lines
+// end in CRLF.
+func checkRaw(raw []byte) error {
+	if i := bytes.IndexByte(raw, 0); i >= 0 {
+		return fmt.Errorf("raw has a NUL octet at %d", i)
+	}
+	n := 0
+	for line := range bytes.SplitSeq(raw, []byte("\r\n")) {
+		if n++; len(line) > maxLine {
+			return fmt.Errorf("line %d of raw is longer than %d octets: encode the part as quoted-printable or base64", n, maxLine)
+		}
+	}
+	return nil
+}
+
 // crlf gives every line of a text the end that SMTP asks for.
 func crlf(s string) []byte {
 	s = strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(s)

@@ -19,8 +19,12 @@ import (
 	"github.com/seguemta/segue/mta/submit"
 )
 
-// receiveBytes caps the messages being received at one time, over all listeners.
-const receiveBytes = 256 << 20
+// What messages being received may hold at one time, over all listeners of a
+// purpose. Strangers who fill the one for feedback do not stop submission.
+const (
+	submitBytes   = 256 << 20
+	feedbackBytes = 64 << 20
+)
 
 // listener is an SMTP server of ours.
 type listener interface {
@@ -38,10 +42,12 @@ func (e *Engine) makeListeners() error {
 	if err != nil {
 		return fmt.Errorf("reading the credentials: %w", err)
 	}
-	bytes := smtpserver.NewBudget(receiveBytes)
+	budgets := map[config.Purpose]*smtpserver.Budget{
+		config.Submission: smtpserver.NewBudget(submitBytes), config.Feedback: smtpserver.NewBudget(feedbackBytes),
+	}
 	for i := range e.c.Listeners {
 		l := &e.c.Listeners[i]
-		srv, err := e.newListener(l, accounts, bytes)
+		srv, err := e.newListener(l, accounts, budgets[l.Purpose])
 		if err != nil {
 			return fmt.Errorf("making listener %s: %w", l.Address, err)
 		}
@@ -71,7 +77,7 @@ func (e *Engine) newListener(l *config.Listener, accounts *submit.Accounts, byte
 		Hostname: e.c.Hostname, TLS: smtpserver.TLSMode(l.TLS), TLSConfig: tlsConfig,
 		Trust: config.Prefixes(l.Trust), TrustAs: l.TrustAs,
 		TrustDefault: submit.Credential{Name: "trusted", Streams: []string{"marketing"}},
-		MaxSize:      l.MaxSize.Bytes(), MaxRecipients: l.MaxRecipients, MaxConnections: l.MaxConnections, MaxConnectionsPerAddress: l.MaxConnections,
+		MaxSize:      l.MaxSize.Bytes(), MaxRecipients: l.MaxRecipients, MaxConnections: l.MaxConnections, MaxConnectionsPerAddress: l.MaxConnectionsPerAddress,
 		Bytes: bytes, Accounts: accounts, OwnDomain: func(d string) bool { return e.plan.signs[d] },
 		Admit: e.accept, Logger: log, Registerer: e.o.Registry, Now: e.o.Now,
 	})

@@ -165,7 +165,11 @@ func compose(in *api.Message, from *mail.Address) ([]byte, error) {
 		}
 	}
 	if in.Raw != "" {
-		b.Write(crlf(in.Raw))
+		raw := crlf(in.Raw)
+		if err := checkRaw(raw); err != nil {
+			return nil, err
+		}
+		b.Write(raw)
 		return b.Bytes(), nil
 	}
 	if strings.ContainsAny(in.Subject, "\r\n") {

@@ -221,7 +221,7 @@ func (s *Server) add(c *Conn) string {
 		return refusedDraining
 	case len(s.mu.conns) >= s.opts.MaxConnections:
 		return refusedTotal
-	case s.mu.perHost[c.host] >= s.opts.MaxConnectionsPerAddress:
+	case s.mu.perHost[c.host] >= s.opts.MaxConnectionsPerAddress && !s.opts.Exempt(c.remote):
 		return refusedAddress
 	}
 	s.mu.conns[c] = struct{}{}

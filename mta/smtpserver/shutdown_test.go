@@ -180,6 +180,29 @@ func TestConnectionLimits(t *testing.T) {
 	})
 }
 
+// Networks that are exempt may open as many as there are at all.
+func TestConnectionsOfExemptAddresses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours := netip.MustParsePrefix("10.0.0.0/8")
+		b := newBench(t, Options{MaxConnections: 5, MaxConnectionsPerAddress: 1, Exempt: ours.Contains}).start()
+		for _, x := range []struct{ from, want string }{
+			{"10.0.0.1", "220"},
+			{"10.0.0.1", "220"},
+			{"10.0.0.1", "220"},
+			{"192.0.2.1", "220"},
+			{"192.0.2.1", "421"},
+			{"10.0.0.1", "220"},
+			{"10.0.0.1", "421"},
+		} {
+			c := b.dial(x.from)
+			if got := ask(t, c, bufio.NewReader(c), ""); !strings.HasPrefix(got, x.want) {
+				t.Errorf("%s: %s, wanted %s", x.from, got, x.want)
+			}
+		}
+		b.close()
+	})
+}
+
 func TestOptionsAreChecked(t *testing.T) {
 	_, err := New(Options{TLS: "sometimes", MaxLine: 5, Keep: 10, MaxSize: 5})
 	for _, want := range []string{"hostname is empty", "no handler", `tls mode "sometimes"`, "longest line of 5", "keeping 10 octets"} {

@@ -37,6 +37,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -116,12 +117,13 @@ type Options struct {
 	MaxRecipients int   // per transaction; default 1000
 
 	MaxConnections           int // default 1000
-	MaxConnectionsPerAddress int // per IPv4 address or IPv6 /64; default 250: a sending application opens tens
+	MaxConnectionsPerAddress int // per IPv4 address or IPv6 /64; default 100: a sending application opens tens
 	MaxErrors                int // replies of 4xx and 5xx between two accepted messages; default 1000 + MaxRecipients: a dirty list is no attack
 	MaxIdleCommands          int // NOOP, RSET and the like between two accepted messages; default 500
 
-	UTF8       bool   // offer SMTPUTF8
-	Postmaster string // the domain of <postmaster> without one (RFC 5321 section 4.5.1); default: not accepted
+	Exempt     func(netip.Addr) bool // whom MaxConnectionsPerAddress does not bind; default nobody
+	UTF8       bool                  // offer SMTPUTF8
+	Postmaster string                // the domain of <postmaster> without one (RFC 5321 section 4.5.1); default: not accepted
 	Timeouts   Timeouts
 	Bytes      *Budget // memory for messages being received, shared by listeners; default 256 MiB of its own
 
@@ -146,7 +148,7 @@ func (o *Options) setDefaults() {
 	o.MaxLine = cmp.Or(o.MaxLine, 998)
 	o.MaxRecipients = cmp.Or(o.MaxRecipients, 1000)
 	o.MaxConnections = cmp.Or(o.MaxConnections, 1000)
-	o.MaxConnectionsPerAddress = cmp.Or(o.MaxConnectionsPerAddress, 250)
+	o.MaxConnectionsPerAddress = cmp.Or(o.MaxConnectionsPerAddress, 100)
 	o.MaxErrors = cmp.Or(o.MaxErrors, 1000+o.MaxRecipients)
 	o.MaxIdleCommands = cmp.Or(o.MaxIdleCommands, 500)
 	t := &o.Timeouts
@@ -158,6 +160,9 @@ func (o *Options) setDefaults() {
 	t.Linger = cmp.Or(t.Linger, 2*time.Second)
 	if o.Bytes == nil {
 		o.Bytes = NewBudget(defaultBytes)
+	}
+	if o.Exempt == nil {
+		o.Exempt = func(netip.Addr) bool { return false }
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

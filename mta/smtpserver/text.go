@@ -15,9 +15,10 @@ import (
 // text is the message of the open transaction.
 type text struct {
 	data      []byte
-	size      int64 // on the wire
-	held      int64 // of the Budget
-	chunks    int   // BDAT commands seen; 0 = DATA
+	size      int64     // on the wire
+	held      int64     // of the Budget
+	chunks    int       // BDAT commands seen; 0 = DATA
+	stop      time.Time // of BDAT: when patience with the whole message ends
 	truncated bool
 	refusal   *rfc5321.Refusal // why it cannot be taken
 	received  time.Time
@@ -140,21 +141,22 @@ func (c *Conn) chunk(arg string) []byte {
 		refusal = rfc5321.Refuse(503, rfc5321.EnhancedCode{5, 5, 1}, "BDAT needs a recipient that was accepted")
 	case c.text.size+size > o.MaxSize:
 		refusal = &rfc5321.Refusal{Reply: tooLarge(o.MaxSize)}
-	default:
-		var ok bool
-		if c.text.data, ok = extend(c.text.data, int(keep)+2, 0, c.room); !ok { // and a last CRLF
-			refusal = noRoom()
-		}
 	}
 	if refusal != nil {
 		keep = 0
 	}
 	if size < smallChunk && !last {
-		c.loiter()
+		if c.loiter(); c.dead {
+			return nil
+		}
 	}
-	if err := c.readChunk(size, keep); err != nil {
+	full, err := c.readChunk(size, keep)
+	if err != nil {
 		c.fail(err)
 		return nil
+	}
+	if full {
+		refusal = noRoom()
 	}
 	if refusal != nil {
 		return c.failChunk(refusal)
@@ -193,23 +195,34 @@ func parseChunk(arg string) (int64, bool, bool) {
 	return int64(size), len(f) == 2, true
 }
 
-// readChunk reads size octets and keeps the first of them.
-func (c *Conn) readChunk(size, keep int64) error {
+// readChunk reads size octets and keeps the first of them, or none where there is
+// no room. Memory is taken for what has come, not for the size that was promised.
+func (c *Conn) readChunk(size, keep int64) (full bool, err error) {
 	c.widen()
-	stop := time.Now().Add(c.srv.opts.Timeouts.Message)
+	t := &c.text
+	if t.chunks == 0 {
+		t.stop = time.Now().Add(c.srv.opts.Timeouts.Message)
+	}
+	first := int(min(int64(len(t.data))+keep+2, maxFirstBody)) // and a last CRLF
 	for size > 0 {
 		if c.r == c.w {
-			if err := c.fillText(stop); err != nil {
-				return err
+			if err := c.fillText(t.stop); err != nil {
+				return full, err
 			}
 		}
 		n := min(size, int64(c.w-c.r))
-		k := min(n, keep)
-		c.text.data = append(c.text.data, c.buf[c.r:c.r+int(k)]...)
+		if k := min(n, keep); k > 0 {
+			body, ok := extend(t.data, int(k)+2, first, c.room)
+			if ok {
+				t.data, keep = append(body, c.buf[c.r:c.r+int(k)]...), keep-k
+			} else {
+				full, keep = true, 0
+			}
+		}
 		c.r += int(n)
-		size, keep = size-n, keep-k
+		size -= n
 	}
-	return nil
+	return full, nil
 }
 
 // finishChunks checks the whole text as DATA checks its own.

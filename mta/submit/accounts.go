@@ -48,16 +48,25 @@ type AccountsOptions struct {
 	Limiter     Limiter          // default [NewHourLimiter]
 	Now         func() time.Time // default time.Now
 
-	Hashing            int           // passwords checked at once; default the number of CPUs: each holds 19 MiB
-	Remember           time.Duration // how long a right password is remembered; default 10 min: applications connect often
+	Hashing            int           // passwords checked at once; default half of the CPUs: each holds 19 MiB, and mail needs the rest
+	Remember           time.Duration // how long a right login is remembered after its last use; default 30 days
 	Delay              time.Duration // before a failure is told, times the failures so far, at most five times; default 1 s
 	FailuresPerAddress int           // within Window, then 421; default 10: a person who mistypes needs fewer
-	FailuresPerAccount int           // within Window, then only remembered passwords pass; default 50: nobody shall lock an account out cheaply
+	FailuresPerAccount int           // within Window, then 454 to all but remembered logins; default 50
 	Window             time.Duration // default 10 min
 }
 
 // Accounts knows the credentials and guards them against guessing. One serves
 // all listeners. It is safe for concurrent use.
+//
+// Failures are counted by client address and by account. A login that was right
+// before is remembered with its address, for a month after its last use, and passes
+// without a hash and without the limit of the account: who guesses from many addresses can
+// keep strangers out, but not the owner. The limit of the address binds it too, at
+// ten times the number, since somebody behind the same address may guess. What is
+// given up: while an account is under attack, an owner who comes from an address that
+// did not log in since the engine started hears 454 until a window begins in
+// which he is among the first.
 type Accounts struct {
 	opts    AccountsOptions
 	current atomic.Pointer[roster]
@@ -69,7 +78,7 @@ type Accounts struct {
 
 type roster struct {
 	accounts map[string]*account
-	decoy    hash
+	decoys   []hash // one for each cost that a real hash has; at least one
 }
 
 type account struct {
@@ -86,8 +95,8 @@ func NewAccounts(opts AccountsOptions) (*Accounts, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	opts.Hashing = cmp.Or(opts.Hashing, runtime.GOMAXPROCS(0))
-	opts.Remember = cmp.Or(opts.Remember, 10*time.Minute)
+	opts.Hashing = cmp.Or(opts.Hashing, max(1, runtime.GOMAXPROCS(0)/2))
+	opts.Remember = cmp.Or(opts.Remember, 30*24*time.Hour)
 	opts.Delay = cmp.Or(opts.Delay, time.Second)
 	opts.Window = cmp.Or(opts.Window, 10*time.Minute)
 	opts.FailuresPerAddress = cmp.Or(opts.FailuresPerAddress, 10)
@@ -110,7 +119,6 @@ func NewAccounts(opts AccountsOptions) (*Accounts, error) {
 func (a *Accounts) Replace(creds []Credential) error {
 	r := &roster{accounts: make(map[string]*account, len(creds))}
 	var errs []error
-	var like hash
 	for _, c := range creds {
 		acc := &account{Credential: c, login: c.PasswordHash != ""}
 		if acc.login {
@@ -118,7 +126,6 @@ func (a *Accounts) Replace(creds []Credential) error {
 			if acc.hash, err = parseHash(c.PasswordHash); err != nil {
 				errs = append(errs, fmt.Errorf("credential %q: %w", c.Name, err))
 			}
-			like = acc.hash
 		}
 		switch {
 		case c.Name == "" || len(c.Name) > maxName:
@@ -131,7 +138,7 @@ func (a *Accounts) Replace(creds []Credential) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	r.decoy = decoy(like)
+	r.decoys = decoys(r.accounts)
 	a.current.Store(r)
 	return nil
 }
@@ -146,62 +153,91 @@ func (a *Accounts) Lookup(name string) (Credential, bool) {
 	return Credential{}, false
 }
 
+// remembered is how many times FailuresPerAddress a client may fail before its
+// remembered logins do not pass either.
+const remembered = 10
+
+// login is one attempt.
+type login struct {
+	acc      *account // nil: unknown, or without a password
+	host     string
+	name     string
+	password []byte
+	mark     mark
+}
+
 // Verify checks a login from addr. The error is a *rfc5321.Refusal: 535 for a wrong name
 // or password, told late and never saying which; 421 when addr has failed too
 // often; 454 when the account is under attack.
 func (a *Accounts) Verify(ctx context.Context, addr netip.Addr, name string, password []byte) (Credential, error) {
 	r := a.current.Load()
-	acc := r.accounts[name]
-	now := a.opts.Now()
-	known := acc != nil && acc.login
-	var remembered mark
-	if known {
-		remembered = a.memory.mark(name+"\x00"+acc.PasswordHash, password)
-		if a.memory.has(remembered, now) {
-			return acc.Credential, nil
-		}
+	l := login{host: hostKey(addr), name: name, password: password}
+	if acc := r.accounts[name]; acc != nil && acc.login {
+		l.acc, l.mark = acc, a.memory.mark(l.host, acc, password)
 	}
-	host := hostKey(addr)
-	if a.byHost.count(host, now) >= a.opts.FailuresPerAddress {
-		return Credential{}, rfc5321.Refuse(421, rfc5321.EnhancedCode{4, 7, 0}, "too many failed logins from this address, try again later")
+	ok, err := a.settled(&l)
+	if !ok && err == nil {
+		ok, err = a.check(ctx, r, &l)
 	}
-	if len(name) > maxName {
-		name = name[:maxName]
-	}
-	if a.byName.count(name, now) >= a.opts.FailuresPerAccount {
-		return Credential{}, rfc5321.Refuse(454, rfc5321.EnhancedCode{4, 7, 0}, "too many failed logins, try again later")
-	}
-	h := r.decoy
-	if known {
-		h = acc.hash
-	}
-	ok, err := a.check(ctx, h, password)
 	switch {
 	case err != nil:
-		return Credential{}, &rfc5321.Refusal{
-			Reply: rfc5321.Reply{Code: 454, Enhanced: rfc5321.EnhancedCode{4, 7, 0}, Text: "logins cannot be checked now, try again later"}, Err: err,
-		}
-	case ok && known:
-		a.memory.add(remembered, now)
-		return acc.Credential, nil
+		return Credential{}, err
+	case ok:
+		return l.acc.Credential, nil
 	}
-	a.byName.add(name, now)
-	n := a.byHost.add(host, now)
-	wait(ctx, time.Duration(min(n, 5))*a.opts.Delay)
+	wait(ctx, time.Duration(min(a.byHost.count(l.host, a.opts.Now()), 5))*a.opts.Delay)
 	return Credential{}, rfc5321.Refuse(535, rfc5321.EnhancedCode{5, 7, 8}, "wrong name or password")
 }
 
-// check computes the hash, at most Options.Hashing at a time.
-func (a *Accounts) check(ctx context.Context, h hash, password []byte) (bool, error) {
+// settled answers a login that needs no hash: true where it was right before, an
+// error where too many were wrong.
+func (a *Accounts) settled(l *login) (bool, error) {
+	now := a.opts.Now()
+	failed := a.byHost.count(l.host, now)
+	switch {
+	case l.acc != nil && failed < remembered*a.opts.FailuresPerAddress && a.memory.has(l.mark, now):
+		return true, nil
+	case failed >= a.opts.FailuresPerAddress:
+		a.byHost.add(l.host, now)
+		return false, rfc5321.Refuse(421, rfc5321.EnhancedCode{4, 7, 0}, "too many failed logins from this address, try again later")
+	case a.byName.count(l.name, now) >= a.opts.FailuresPerAccount:
+		return false, rfc5321.Refuse(454, rfc5321.EnhancedCode{4, 7, 0}, "too many failed logins, try again later")
+	default:
+		return false, nil
+	}
+}
+
+// check computes the hash, at most Options.Hashing at a time, and counts a
+// failure. Those who waited are asked again what was learned meanwhile: a hundred
+// guesses at once are no more than one after the other, and an application that opens
+// twenty connections costs one hash.
+func (a *Accounts) check(ctx context.Context, r *roster, l *login) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	select {
 	case a.hashing <- struct{}{}:
 	case <-ctx.Done():
-		return false, ctx.Err()
+		return false, &rfc5321.Refusal{
+			Reply: rfc5321.Reply{Code: 454, Enhanced: rfc5321.EnhancedCode{4, 7, 0}, Text: "logins cannot be checked now, try again later"}, Err: ctx.Err(),
+		}
 	}
 	defer func() { <-a.hashing }()
-	return h.matches(password), nil
+	if ok, err := a.settled(l); ok || err != nil {
+		return ok, err
+	}
+	h := r.decoys[a.byName.at(l.name)%len(r.decoys)]
+	if l.acc != nil {
+		h = l.acc.hash
+	}
+	right := h.matches(l.password)
+	now := a.opts.Now()
+	if right && l.acc != nil {
+		a.memory.add(l.mark, now)
+		return true, nil
+	}
+	a.byName.add(l.name, now)
+	a.byHost.add(l.host, now)
+	return false, nil
 }
 
 func wait(ctx context.Context, d time.Duration) {

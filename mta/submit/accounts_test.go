@@ -5,7 +5,9 @@ package submit
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/netip"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -61,45 +63,179 @@ func code(err error) int {
 	return 0
 }
 
+// guesser plays logins against an Accounts in a synctest bubble.
+type guesser struct {
+	t *testing.T
+	a *Accounts
+}
+
+// expect logs in and checks the code and how long the answer took.
+func (g guesser) expect(from, login string, want int, wait time.Duration) {
+	g.t.Helper()
+	name, password, _ := strings.Cut(login, ":")
+	begin := time.Now()
+	_, err := g.a.Verify(g.t.Context(), netip.MustParseAddr(from), name, []byte(password))
+	if got, took := code(err), time.Since(begin); got != want || took != wait {
+		g.t.Errorf("%s %s: %d after %v, want %d after %v", from, login, got, took, want, wait)
+	}
+}
+
+// later lets time pass.
+func later(d time.Duration) {
+	timer := time.NewTimer(d)
+	<-timer.C
+}
+
+// Four failures per address and six per account are allowed here.
 func TestGuessing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := accounts(t)
-		bad, good := netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("198.51.100.1")
-		verify := func(addr netip.Addr, name, password string) (int, time.Duration) {
-			begin := time.Now()
-			_, err := a.Verify(t.Context(), addr, name, []byte(password))
-			return code(err), time.Since(begin)
-		}
-		expect := func(addr netip.Addr, name, password string, want int, wait time.Duration) {
-			t.Helper()
-			if got, took := verify(addr, name, password); got != want || took != wait {
-				t.Errorf("%s %s %s: %d after %v, want %d after %v", addr, name, password, got, took, want, wait)
-			}
-		}
-		expect(good, "shop", "tulip", 0, 0)
+		g := guesser{t, accounts(t)}
+		const bad, good = "203.0.113.1", "198.51.100.1"
+		g.expect(good, "shop:tulip", 0, 0)
 		for i := 1; i <= 4; i++ {
-			expect(bad, "shop", "guess"+strconv.Itoa(i), 535, time.Duration(i)*time.Second)
+			g.expect(bad, "shop:guess"+strconv.Itoa(i), 535, time.Duration(i)*time.Second)
 		}
-		expect(bad, "shop", "guess5", 421, 0)
-		expect(bad, "slow", "rose", 421, 0) // right, and too late
-		expect(bad, "shop", "tulip", 0, 0)  // remembered
-		expect(good, "slow", "rose", 0, 0)  // others do not suffer
-		expect(good, "nobody", "x", 535, time.Second)
-		expect(good, "net", "", 535, 2*time.Second) // has no login
+		g.expect(bad, "shop:guess5", 421, 0)
+		g.expect(bad, "slow:rose", 421, 0)  // right, and too late
+		g.expect(bad, "shop:tulip", 421, 0) // right, and remembered for others only: no place to guess on
+		g.expect(good, "slow:rose", 0, 0)   // others do not suffer
+		g.expect(good, "nobody:x", 535, time.Second)
+		g.expect(good, "net:", 535, 2*time.Second) // has no login
 
-		// The account itself: from the seventh failure only who is known gets in.
-		for i := range 2 {
-			expect(netip.AddrFrom4([4]byte{203, 0, 113, byte(10 + i)}), "shop", "guess", 535, time.Second)
-		}
-		fresh := netip.MustParseAddr("198.51.100.77")
-		expect(fresh, "shop", "guess", 454, 0)
-		expect(fresh, "shop", "tulip", 0, 0)
-
-		timer := time.NewTimer(11 * time.Minute)
-		<-timer.C
-		expect(bad, "slow", "rose", 0, 0)
-		expect(fresh, "shop", "tulip", 0, 0)
+		later(11 * time.Minute)
+		g.expect(bad, "slow:rose", 0, 0)
 	})
+}
+
+// Somebody behind the owner's own address guesses: the owner's login is remembered, up
+// to a point.
+func TestGuessingFromTheOwnersAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := guesser{t, accounts(t)}
+		const shared = "203.0.113.1"
+		g.expect(shared, "shop:tulip", 0, 0)
+		for i := 1; i <= 4; i++ {
+			g.expect(shared, "shop:guess", 535, time.Duration(i)*time.Second)
+		}
+		for range 36 {
+			g.expect(shared, "shop:tulip", 0, 0)
+			g.expect(shared, "shop:guess", 421, 0)
+		}
+		g.expect(shared, "shop:tulip", 421, 0) // forty failures
+		later(11 * time.Minute)
+		g.expect(shared, "shop:tulip", 0, 0)
+	})
+}
+
+// Many addresses guess at one account for weeks. They get six guesses in ten
+// minutes; the owner gets in all the time, from where it came before.
+func TestABotnetLocksNoOwnerOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := guesser{t, accounts(t)}
+		const owner, elsewhere = "198.51.100.1", "198.51.100.77"
+		bot := func(i int) string {
+			return netip.AddrFrom4([4]byte{203, byte(i >> 16), byte(i >> 8), byte(i)}).String()
+		}
+		g.expect(owner, "shop:tulip", 0, 0)
+		n := 0
+		for range 40 { // days
+			for range 6 {
+				g.expect(bot(n), "shop:guess", 535, time.Second)
+				n++
+			}
+			for range 20 {
+				g.expect(bot(n), "shop:guess", 454, 0)
+				n++
+			}
+			g.expect(bot(n), "shop:tulip", 454, 0) // what is known elsewhere is told to nobody
+			g.expect(elsewhere, "shop:tulip", 454, 0)
+			g.expect(elsewhere, "slow:rose", 0, 0)
+			g.expect(owner, "shop:tulip", 0, 0)
+			later(24 * time.Hour)
+		}
+		g.expect(elsewhere, "shop:tulip", 0, 0)
+		g.expect(bot(n), "made-up:x", 535, time.Second)
+		for range 5 { // a name that does not exist is answered no differently
+			n++
+			g.expect(bot(n), "made-up:x", 535, time.Second)
+		}
+		g.expect(bot(n+1), "made-up:x", 454, 0)
+	})
+}
+
+// A hundred guesses at once are not a hundred guesses.
+func TestGuessesAtOnceAreCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := accounts(t)
+		a.hashing = make(chan struct{}, 1)
+		var mu sync.Mutex
+		codes := map[int]int{}
+		var wg sync.WaitGroup
+		for range 100 {
+			wg.Go(func() {
+				_, err := a.Verify(t.Context(), netip.MustParseAddr("203.0.113.1"), "shop", []byte("guess"))
+				mu.Lock()
+				defer mu.Unlock()
+				codes[code(err)]++
+			})
+		}
+		wg.Wait()
+		if codes[535] != 4 || codes[421] != 96 {
+			t.Errorf("answered %v", codes)
+		}
+	})
+}
+
+// What a login costs must not tell whether the name exists, also where the real
+// ones cost this and that.
+func TestUnknownNamesCostTheSame(t *testing.T) {
+	dear := hash{memory: 64, passes: 2, lanes: 1, salt: []byte("saltsalt"), key: make([]byte, 16)}
+	a, err := NewAccounts(AccountsOptions{Credentials: []Credential{
+		{Name: "cheap", PasswordHash: cheap("tulip")}, {Name: "dear", PasswordHash: dear.String()}, {Name: "net"},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	real := map[string]bool{"m=8,t=1,p=1": true, "m=64,t=2,p=1": true}
+	seen := map[string]bool{}
+	for _, h := range a.current.Load().decoys {
+		seen[h.cost()] = true
+		if h.matches(nil) || h.matches([]byte("tulip")) {
+			t.Error("a decoy has a password")
+		}
+	}
+	if !maps.Equal(real, seen) {
+		t.Errorf("decoys cost %v, real names %v", seen, real)
+	}
+	none, err := NewAccounts(AccountsOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := none.current.Load().decoys; len(d) != 1 || d[0].memory != hashMemory || d[0].passes != hashPasses {
+		t.Errorf("without credentials a login costs %v", d)
+	}
+}
+
+// A wrong name costs a hash like a wrong password. It is seen by the memory that argon2
+// takes, since times are noise here.
+func TestUnknownNamesCostAHash(t *testing.T) {
+	a, err := NewAccounts(AccountsOptions{
+		Credentials: []Credential{{Name: "shop", PasswordHash: HashPassword([]byte("tulip"))}, {Name: "net"}}, Delay: time.Nanosecond,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"shop", "nobody", "net", strings.Repeat("n", 9000)} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if _, err := a.Verify(t.Context(), netip.MustParseAddr("203.0.113.1"), name, []byte("guess")); code(err) != 535 {
+			t.Fatal(err)
+		}
+		runtime.ReadMemStats(&after)
+		if spent := after.TotalAlloc - before.TotalAlloc; spent < hashMemory<<10 {
+			t.Errorf("%.10q: took %d octets of memory, a hash takes %d", name, spent, hashMemory<<10)
+		}
+	}
 }
 
 func TestReplaceForgetsOldPasswords(t *testing.T) {
@@ -152,24 +288,30 @@ func TestHashingIsBounded(t *testing.T) {
 func TestTablesAreBounded(t *testing.T) {
 	f := newFailures(time.Minute)
 	now := time.Unix(1000, 0)
-	for i := range bound + 500 {
+	// As many failures as passwords can be checked within a window, each with a name and an
+	// address of its own: strangers to that are still strangers.
+	for i := range 50 * 600 {
 		f.add(strconv.Itoa(i), now)
 	}
-	if len(f.mu.counts) > bound {
-		t.Errorf("%d entries", len(f.mu.counts))
+	for i := range 1000 {
+		if n := f.count("somebody new "+strconv.Itoa(i), now); n >= 10 {
+			t.Errorf("somebody new has a count of %d", n)
+		}
 	}
-	if n := f.count("somebody new", now); n != 500 {
-		t.Errorf("strangers share a count of %d", n)
-	}
-	if n := f.add("later", now.Add(time.Hour)); n != 1 || len(f.mu.counts) != 1 {
-		t.Errorf("after the window: %d of %d", n, len(f.mu.counts))
+	if n := f.add("1", now.Add(time.Hour)); n != 1 || len(f.mu.tallies) != maxTallies {
+		t.Errorf("after the window: %d of %d", n, len(f.mu.tallies))
 	}
 	m := newMemory(time.Minute)
-	for i := range bound + 1 {
-		m.add(m.mark(strconv.Itoa(i), nil), now)
+	newest := mark{}
+	for i := range maxMarks + 10 {
+		newest = m.mark(strconv.Itoa(i), &account{}, nil)
+		m.add(newest, now)
 	}
-	if len(m.mu.until) > bound {
-		t.Errorf("%d passwords", len(m.mu.until))
+	if len(m.mu.until) != maxMarks || !m.has(newest, now) {
+		t.Errorf("%d logins are remembered", len(m.mu.until))
+	}
+	if m.has(newest, now.Add(time.Hour)) {
+		t.Error("a login is remembered for ever")
 	}
 }
 

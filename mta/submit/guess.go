@@ -6,18 +6,20 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"hash/maphash"
 	"net/netip"
 	"sync"
 	"time"
 )
 
-// bound is how many entries the tables below hold: what strangers can fill must
-// not grow.
-const bound = 10000
+// maxMarks is how many right logins are remembered: an application that comes from
+// ever new addresses must not make the table grow.
+const maxMarks = 10000
 
-// memory remembers passwords that were right, as HMACs under a key that lives
-// as long as the process: an application that opens a connection per message must not
-// cost 20 ms and 19 MiB each time.
+// memory remembers logins that were right, as HMACs under a key that lives as
+// long as the process: an application that opens a connection per message must not
+// cost 20 ms and 19 MiB each time, and must get in while strangers guess at its
+// name. The client's address is part of a mark, or strangers could guess here.
 type memory struct {
 	key  []byte
 	keep time.Duration
@@ -37,64 +39,77 @@ func newMemory(keep time.Duration) *memory {
 	return m
 }
 
-// mark stands for a password of an account; a NUL cannot be part of either.
-func (m *memory) mark(account string, password []byte) mark {
+// mark stands for the password of an account, used from a host. Only the password,
+// which comes last, can hold a NUL.
+func (m *memory) mark(host string, acc *account, password []byte) mark {
 	h := hmac.New(sha256.New, m.key)
-	h.Write([]byte(account))
-	h.Write([]byte{0})
+	for _, part := range []string{host, acc.Name, acc.PasswordHash} {
+		h.Write([]byte(part))
+		h.Write([]byte{0})
+	}
 	h.Write(password)
 	return mark(h.Sum(nil))
 }
 
+// has reports whether k is remembered, and remembers it anew.
 func (m *memory) has(k mark, now time.Time) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return now.Before(m.mu.until[k])
+	if !now.Before(m.mu.until[k]) {
+		return false
+	}
+	m.mu.until[k] = now.Add(m.keep)
+	return true
 }
 
 func (m *memory) add(k mark, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.mu.until) >= bound {
-		clear(m.mu.until) // ten thousand right passwords: costs each one hash
+	if len(m.mu.until) >= maxMarks {
+		for old := range m.mu.until { // whichever comes: it costs its owner one hash
+			delete(m.mu.until, old)
+			break
+		}
 	}
 	m.mu.until[k] = now.Add(m.keep)
 }
 
+// maxTallies is the size of a table of failures, 1 MiB. With passwords checked at
+// some tens a second, a window holds too few failures to fill it by chance.
+const maxTallies = 1 << 16
+
 // failures counts failed logins by key within a window that begins with the
-// first.
+// first. Keys are hashed into a table of fixed size under a seed of its own:
+// strangers can neither make it grow, nor aim at the tally of somebody else, nor
+// see by how it fills which names exist.
 type failures struct {
 	window time.Duration
+	seed   maphash.Seed
 
 	mu struct {
 		sync.Mutex
-		counts map[string]*tally
-		rest   tally // shared by all keys for which there is no room
+		tallies []tally
 	}
 }
 
 type tally struct {
+	until int64 // Unix time in ns
 	n     int
-	until time.Time
 }
 
 func newFailures(window time.Duration) *failures {
-	f := &failures{window: window}
-	f.mu.counts = map[string]*tally{}
+	f := &failures{window: window, seed: maphash.MakeSeed()}
+	f.mu.tallies = make([]tally, maxTallies)
 	return f
 }
+
+func (f *failures) at(key string) int { return int(maphash.String(f.seed, key) % maxTallies) }
 
 func (f *failures) count(key string, now time.Time) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	t := f.mu.counts[key]
-	if t == nil {
-		if len(f.mu.counts) < bound {
-			return 0
-		}
-		t = &f.mu.rest
-	}
-	if !now.Before(t.until) {
+	t := &f.mu.tallies[f.at(key)]
+	if now.UnixNano() >= t.until {
 		return 0
 	}
 	return t.n
@@ -103,31 +118,12 @@ func (f *failures) count(key string, now time.Time) int {
 func (f *failures) add(key string, now time.Time) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	t := f.mu.counts[key]
-	if t == nil {
-		t = f.roomLocked(key, now)
-	}
-	if !now.Before(t.until) {
-		*t = tally{until: now.Add(f.window)}
+	t := &f.mu.tallies[f.at(key)]
+	if now.UnixNano() >= t.until {
+		*t = tally{until: now.Add(f.window).UnixNano()}
 	}
 	t.n++
 	return t.n
-}
-
-func (f *failures) roomLocked(key string, now time.Time) *tally {
-	if len(f.mu.counts) >= bound {
-		for k, t := range f.mu.counts {
-			if !now.Before(t.until) {
-				delete(f.mu.counts, k)
-			}
-		}
-	}
-	if len(f.mu.counts) >= bound {
-		return &f.mu.rest
-	}
-	t := &tally{}
-	f.mu.counts[key] = t
-	return t
 }
 
 // hostKey is whom failures are counted against: an IPv4 address or an IPv6 /64.

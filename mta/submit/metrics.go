@@ -26,9 +26,9 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		}),
 		logins: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "segue_logins_total",
-			Help: "AUTH attempts at submission. A rise of failed ones is a wrong password in an application, or someone who guesses.",
+			Help: "AUTH attempts at submission. A rise of failed ones is a wrong password in an application, or someone who guesses; limited ones were refused unchecked, after too many failures.",
 		}, []string{
-			"result", // ok, failed
+			"result", // ok, failed, limited
 		}),
 	}
 	if reg == nil {

@@ -8,6 +8,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"golang.org/x/crypto/argon2"
@@ -88,17 +90,28 @@ func parseHash(s string) (hash, error) {
 	return h, nil
 }
 
-// decoy is a hash that no password has, at the usual cost: what a login with an
-// unknown name is checked against, so that it takes as long as any other.
-func decoy(like hash) hash {
-	h := like
-	if h.memory == 0 {
-		h = hash{memory: hashMemory, passes: hashPasses, lanes: hashLanes}
+// decoys are hashes that no password has: what a login with an unknown name is
+// checked against, so that it takes as long as any other. There is one for each cost in
+// use, or a cost that only real names have would tell which those are.
+func decoys(accounts map[string]*account) []hash {
+	costs := map[string]hash{}
+	for _, acc := range accounts {
+		if acc.login {
+			costs[acc.hash.cost()] = acc.hash
+		}
 	}
-	h.salt, h.key = make([]byte, hashSalt), make([]byte, hashKey)
-	_, _ = rand.Read(h.salt) // never fails, see crypto/rand
-	_, _ = rand.Read(h.key)
-	return h
+	if len(costs) == 0 {
+		costs[""] = hash{memory: hashMemory, passes: hashPasses, lanes: hashLanes}
+	}
+	list := make([]hash, 0, len(costs))
+	for _, cost := range slices.Sorted(maps.Keys(costs)) {
+		h := costs[cost]
+		h.salt, h.key = make([]byte, hashSalt), make([]byte, hashKey)
+		_, _ = rand.Read(h.salt) // never fails, see crypto/rand
+		_, _ = rand.Read(h.key)
+		list = append(list, h)
+	}
+	return list
 }
 
 func (h hash) cost() string { return fmt.Sprintf("m=%d,t=%d,p=%d", h.memory, h.passes, h.lanes) }

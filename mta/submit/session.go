@@ -43,13 +43,21 @@ func (h *session) AuthAllowed() bool {
 func (h *session) Authenticate(ctx context.Context, name string, password []byte) error {
 	cred, err := h.s.opts.Accounts.Verify(ctx, h.c.RemoteAddr(), name, password)
 	if err != nil {
-		h.s.metrics.logins.WithLabelValues("failed").Inc()
+		h.s.metrics.logins.WithLabelValues(failure(err)).Inc()
 		h.s.opts.Logger.Info("login failed", slog.String("remote", h.c.RemoteAddr().String()))
 		return err
 	}
 	h.s.metrics.logins.WithLabelValues("ok").Inc()
 	h.name = cred.Name
 	return nil
+}
+
+// failure tells a login that was wrong from one that was not looked at.
+func failure(err error) string {
+	if r, ok := errors.AsType[*rfc5321.Refusal](err); ok && r.Reply.Temporary() {
+		return "limited"
+	}
+	return "failed"
 }
 
 // credential is who the client is now: its login, which a reload may have

@@ -69,7 +69,7 @@ type Options struct {
 	MaxSize                  int64 // octets of a message; default 25 MiB
 	MaxRecipients            int   // per transaction; default 1000
 	MaxConnections           int   // default 1000
-	MaxConnectionsPerAddress int   // default 250
+	MaxConnectionsPerAddress int   // default 100; clients in Trust are not bound by it
 	Timeouts                 smtpserver.Timeouts
 	Bytes                    *smtpserver.Budget // shared by listeners; default 256 MiB of its own
 
@@ -120,7 +120,7 @@ func New(opts Options) (*Server, error) {
 		Purpose: "submission", Hostname: opts.Hostname, TLS: opts.TLS, TLSConfig: opts.TLSConfig,
 		MaxSize: opts.MaxSize, MaxRecipients: opts.MaxRecipients,
 		MaxConnections: opts.MaxConnections, MaxConnectionsPerAddress: opts.MaxConnectionsPerAddress,
-		UTF8: true, Timeouts: opts.Timeouts, Bytes: opts.Bytes,
+		Exempt: s.inTrust, UTF8: true, Timeouts: opts.Timeouts, Bytes: opts.Bytes,
 		NewHandler: func(c *smtpserver.Conn) smtpserver.Handler { return newSession(s, c) },
 		Logger:     opts.Logger, Registerer: opts.Registerer, Now: opts.Now,
 	})
