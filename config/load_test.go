@@ -47,6 +47,7 @@ func TestMinimalDefaults(t *testing.T) {
 		{"member.weight", c.Pools[0].Members[0].Weight, 1},
 		{"listener.tls", c.Listeners[0].TLS, TLSNone},
 		{"listener.max_connections_per_address", c.Listeners[0].MaxConnectionsPerAddress, 100},
+		{"listener.idle_timeout", c.Listeners[0].IdleTimeout.Std(), 5 * time.Minute},
 		{"listener.max_size", c.Listeners[0].MaxSize.Bytes(), int64(25e6)},
 		{"streams", fmt.Sprint(c.Streams), "[{transactional  32 1d} {marketing  0 7d}]"},
 	} {

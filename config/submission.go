@@ -48,6 +48,12 @@ type Listener struct {
 	// 100 for submission, since an application opens tens, 20 for feedback, and never
 	// more than half of max_connections: one stranger must not take all of them.
 	MaxConnectionsPerAddress int `toml:"max_connections_per_address" defaultdoc:"100 for submission, 20 for feedback" min:"1" max:"100000"`
+
+	// How long a client may keep silent: between commands, at most 3m of it within a
+	// message, at most 30s within a TLS handshake. The default is what RFC 5321,
+	// section 4.5.3.2.7, asks for; a lower one frees connections sooner while somebody
+	// holds many of them open.
+	IdleTimeout Duration `toml:"idle_timeout" default:"5m" min:"1s" max:"1h"`
 }
 
 // Purpose is what a listener is for.

@@ -56,7 +56,8 @@ func (e *Engine) newFeedbackListener(l *config.Listener, tlsConfig *tls.Config, 
 			return err == nil
 		},
 		Receive: f.receive, Unresolved: func(string) { f.unresolved.Inc() },
-		MaxConnections: l.MaxConnections, MaxConnectionsPerAddress: l.MaxConnectionsPerAddress, Bytes: bytes, Logger: log, Registerer: e.o.Registry, Now: e.o.Now,
+		MaxConnections: l.MaxConnections, MaxConnectionsPerAddress: l.MaxConnectionsPerAddress, Timeouts: timeouts(l),
+		Bytes: bytes, Logger: log, Registerer: e.o.Registry, Now: e.o.Now,
 	})
 }
 

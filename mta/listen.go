@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/seguemta/segue/config"
 	"github.com/seguemta/segue/mta/kv"
@@ -30,6 +31,12 @@ const (
 type listener interface {
 	Serve(ctx context.Context, ln net.Listener) error
 	Shutdown(ctx context.Context) error
+}
+
+// timeouts are those of a listener: nothing waits longer than its idle_timeout.
+func timeouts(l *config.Listener) smtpserver.Timeouts {
+	idle := l.IdleTimeout.Std()
+	return smtpserver.Timeouts{Command: idle, Data: min(idle, 3*time.Minute), TLS: min(idle, 30*time.Second)}
 }
 
 // makeListeners binds every [[listener]].
@@ -78,7 +85,7 @@ func (e *Engine) newListener(l *config.Listener, accounts *submit.Accounts, byte
 		Trust: config.Prefixes(l.Trust), TrustAs: l.TrustAs,
 		TrustDefault: submit.Credential{Name: "trusted", Streams: []string{"marketing"}},
 		MaxSize:      l.MaxSize.Bytes(), MaxRecipients: l.MaxRecipients, MaxConnections: l.MaxConnections, MaxConnectionsPerAddress: l.MaxConnectionsPerAddress,
-		Bytes: bytes, Accounts: accounts, OwnDomain: func(d string) bool { return e.plan.signs[d] },
+		Timeouts: timeouts(l), Bytes: bytes, Accounts: accounts, OwnDomain: func(d string) bool { return e.plan.signs[d] },
 		Admit: e.accept, Logger: log, Registerer: e.o.Registry, Now: e.o.Now,
 	})
 }

@@ -50,7 +50,7 @@ func TestAThousandMessagesArriveExactlyOnce(t *testing.T) {
 }
 
 // once checks that n recipients got one message each.
-func once(t *testing.T, who string, got map[string]int, n int) {
+func once(t testing.TB, who string, got map[string]int, n int) {
 	t.Helper()
 	if len(got) != n {
 		t.Errorf("%s: %d recipients got mail, not %d", who, len(got), n)
