@@ -18,6 +18,13 @@
 // needs no AUTH and acts as one named credential. The domain of the envelope sender
 // must be one of the credential's; the null sender passes, since the header's From is
 // checked by admission.
+//
+// # Who guesses
+//
+// Failed logins are limited by client address and by account, a name that does
+// not exist costs what a wrong password costs, and the hashes computed at one
+// time are bounded; [Accounts] says which compromise keeps an owner from being
+// locked out.
 package submit
 
 import (

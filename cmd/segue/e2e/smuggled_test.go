@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -109,6 +110,7 @@ func ways() []way { return []way{{false, false}, {true, false}, {false, true}, {
 
 // trySmuggling sends a message that holds a false end and another message behind it.
 func (w *world) trySmuggling(t *testing.T, d door, end string, how way) {
+	t.Helper()
 	c := w.wire(stranger, d.port)
 	defer c.Close()
 	d.open(c)
@@ -278,13 +280,12 @@ func bySMTP() []offering {
 }
 
 func byHTTP(t *testing.T) []offering {
+	t.Helper()
 	type form map[string]any
 	list := []offering{}
 	add := func(name, code, body string, fields form) {
 		whole := form{"from": "news@example.com", "to": []string{"placeholder"}}
-		for k, v := range fields {
-			whole[k] = v
-		}
+		maps.Copy(whole, fields)
 		text, err := json.Marshal(whole)
 		if err != nil {
 			t.Fatal(err)
@@ -314,6 +315,7 @@ func byHTTP(t *testing.T) []offering {
 // nothingSmuggledLeaves hands over whatever clients may, and looks at each octet
 // that comes out.
 func (w *world) nothingSmuggledLeaves(t *testing.T, mx *mtatest.Exchanger, r *tape) {
+	t.Helper()
 	want := map[string]string{}
 	for i, o := range bySMTP() {
 		to := fmt.Sprintf("s%d@dest.example", i)

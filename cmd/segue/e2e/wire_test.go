@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"crypto/tls"
 	"encoding/base64"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -69,7 +70,7 @@ func (c *wire) reply() string {
 	for {
 		line, err := c.r.ReadString('\n')
 		if err != nil {
-			if e, ok := err.(net.Error); ok && e.Timeout() {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
 				c.t.Errorf("no reply within %s", patience)
 			}
 			return "closed"
