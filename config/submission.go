@@ -50,9 +50,9 @@ type Listener struct {
 	MaxConnectionsPerAddress int `toml:"max_connections_per_address" defaultdoc:"100 for submission, 20 for feedback" min:"1" max:"100000"`
 
 	// How long a client may keep silent: between commands, at most 3m of it within a
-	// message, at most 30s within a TLS handshake. The default is what RFC 5321,
-	// section 4.5.3.2.7, asks for; a lower one frees connections sooner while somebody
-	// holds many of them open.
+	// message, 1m while it does not read, 30s within a TLS handshake. The default is
+	// what RFC 5321, section 4.5.3.2.7, asks for; a lower one frees connections sooner
+	// while somebody holds many of them open.
 	IdleTimeout Duration `toml:"idle_timeout" default:"5m" min:"1s" max:"1h"`
 }
 

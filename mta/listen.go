@@ -36,7 +36,7 @@ type listener interface {
 // timeouts are those of a listener: nothing waits longer than its idle_timeout.
 func timeouts(l *config.Listener) smtpserver.Timeouts {
 	idle := l.IdleTimeout.Std()
-	return smtpserver.Timeouts{Command: idle, Data: min(idle, 3*time.Minute), TLS: min(idle, 30*time.Second)}
+	return smtpserver.Timeouts{Command: idle, Data: min(idle, 3*time.Minute), Write: min(idle, time.Minute), TLS: min(idle, 30*time.Second)}
 }
 
 // makeListeners binds every [[listener]].

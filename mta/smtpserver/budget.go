@@ -6,7 +6,8 @@ import "sync/atomic"
 
 // Budget caps the octets of messages that are being received or committed, over
 // all connections of all listeners that share it: many slow senders of large
-// messages must not fill the memory. Strangers and submitters should not share one. It is safe for concurrent use.
+// messages must not fill the memory. Strangers and submitters should not share
+// one. It is safe for concurrent use.
 type Budget struct {
 	limit int64
 	used  atomic.Int64

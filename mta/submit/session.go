@@ -43,8 +43,9 @@ func (h *session) AuthAllowed() bool {
 func (h *session) Authenticate(ctx context.Context, name string, password []byte) error {
 	cred, err := h.s.opts.Accounts.Verify(ctx, h.c.RemoteAddr(), name, password)
 	if err != nil {
-		h.s.metrics.logins.WithLabelValues(failure(err)).Inc()
-		h.s.opts.Logger.Info("login failed", slog.String("remote", h.c.RemoteAddr().String()))
+		result, level := failure(err)
+		h.s.metrics.logins.WithLabelValues(result).Inc()
+		h.s.opts.Logger.Log(ctx, level, "login failed", slog.String("remote", h.c.RemoteAddr().String()), slog.String("result", result))
 		return err
 	}
 	h.s.metrics.logins.WithLabelValues("ok").Inc()
@@ -52,12 +53,13 @@ func (h *session) Authenticate(ctx context.Context, name string, password []byte
 	return nil
 }
 
-// failure tells a login that was wrong from one that was not looked at.
-func failure(err error) string {
+// failure tells a login that was wrong from one that was not looked at, of which
+// there may be any number: they are counted, and do not fill the log.
+func failure(err error) (string, slog.Level) {
 	if r, ok := errors.AsType[*rfc5321.Refusal](err); ok && r.Reply.Temporary() {
-		return "limited"
+		return "limited", slog.LevelDebug
 	}
-	return "failed"
+	return "failed", slog.LevelInfo
 }
 
 // credential is who the client is now: its login, which a reload may have
