@@ -17,7 +17,6 @@ import (
 	"net"
 	"path/filepath"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -62,7 +61,7 @@ type Engine struct {
 	pauses   *pauses
 	admit    *admit.Admitter
 	observer *observer
-	full     atomic.Bool // the disk is nearly full: no mail is taken
+	space    space // of the file system of data_dir
 	servers  []*server
 	undo     []cleanup
 }
@@ -160,10 +159,6 @@ const (
 	peopleMemtable = 32 << 20
 )
 
-// spaceEvery is how often the free space is read: a burst of 25 MB messages must
-// not fill min_free between two looks.
-const spaceEvery = 2 * time.Second
-
 // Run accepts and delivers until ctx ends; then it takes no new work, gives what
 // is under way shutdown_deadline, cuts the rest, and closes everything. The error
 // is the first thing that went wrong; what was cut is logged and not an error.
@@ -175,6 +170,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	group.run("relane", func(ctx context.Context) { e.contacts.relane(ctx, e.queue) })
 	group.run("metrics", e.observer.follow)
 	group.run("disk space", e.watchSpace)
+	group.run("failed store", func(ctx context.Context) { e.cutIfFailed(ctx, cutOff) })
 	cut := make(chan int, 1)
 	group.fail("queue", func(ctx context.Context) error {
 		cut <- e.queue.Run(ctx, hard)

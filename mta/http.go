@@ -16,7 +16,7 @@ import (
 
 // makeHTTP binds the inside: API, metrics, health.
 func (e *Engine) makeHTTP() error {
-	e.o.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newStages(e))
+	e.o.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newStages(e), newDisks(e))
 	if e.c.HTTP.Address.IsZero() {
 		return nil
 	}

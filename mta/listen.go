@@ -14,8 +14,6 @@ import (
 	"time"
 
 	"github.com/seguemta/segue/config"
-	"github.com/seguemta/segue/mta/kv"
-	"github.com/seguemta/segue/mta/rfc5321"
 	"github.com/seguemta/segue/mta/smtpserver"
 	"github.com/seguemta/segue/mta/submit"
 )
@@ -126,33 +124,6 @@ func closed(err error) error {
 		return nil
 	}
 	return err
-}
-
-// room refuses new mail while the disk is nearly full or the store has failed: a
-// message that cannot be kept must not be taken.
-func (e *Engine) room() error {
-	if err := e.mail.Err(); err != nil {
-		return err
-	}
-	if e.full.Load() {
-		return &rfc5321.Refusal{Reply: rfc5321.Reply{Code: 452, Enhanced: rfc5321.EnhancedCode{4, 3, 1}, Text: "insufficient system storage"}}
-	}
-	return nil
-}
-
-// watchSpace keeps an eye on the disk until ctx ends.
-func (e *Engine) watchSpace(ctx context.Context) {
-	for ctx.Err() == nil {
-		free, _, err := kv.Space(string(e.c.DataDir))
-		full := err == nil && free < uint64(e.c.Queue.MinFree.Bytes()) //nolint:gosec // a size is not negative
-		if err != nil {
-			e.log.Error("reading the free space failed", slog.Any("error", err))
-		}
-		if e.full.Swap(full) != full {
-			e.log.Warn("free space crossed the limit below which no mail is taken", slog.Bool("refusing", full), slog.Uint64("free_bytes", free))
-		}
-		pause(ctx, spaceEvery)
-	}
 }
 
 func readToken(path string) (string, error) {

@@ -40,9 +40,7 @@ func (m methods) Health(context.Context) (api.Health, error) {
 	if err := m.mail.Err(); err != nil {
 		h.Problems = append(h.Problems, err.Error())
 	}
-	if m.full.Load() {
-		h.Problems = append(h.Problems, "free disk space is below queue.min_free: no mail is taken")
-	}
+	h.Problems = append(h.Problems, m.diskProblems()...)
 	if lag := m.contacts.lag(m.o.Now()); lag > maxLag {
 		h.Problems = append(h.Problems, "contacts are "+lag.Round(time.Second).String()+" behind their events: marketing mail waits")
 	}

@@ -216,5 +216,11 @@ func (d *DB) Epoch() uint64 { return d.store.Epoch() }
 // CleanShutdown reports whether the database was closed properly the last time.
 func (d *DB) CleanShutdown() bool { return d.store.CleanShutdown() }
 
+// Trouble is why the database cannot write its tables, "" where it can; see [kv.DB.Trouble].
+func (d *DB) Trouble() string { return d.store.Trouble() }
+
+// Disk is how the disk under the database has behaved.
+func (d *DB) Disk() kv.Disk { return d.store.Disk() }
+
 // Contacts is the number of contacts.
 func (d *DB) Contacts() int { return d.mem.contacts() }

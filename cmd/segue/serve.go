@@ -34,6 +34,9 @@ func (c *serveCmd) Run(a *app) error {
 		log.Warn("configuration", slog.String("problem", p.String()))
 	}
 	notify := notifier{socket: os.Getenv("NOTIFY_SOCKET"), log: log}
+	if err := mta.AwaitSpace(a.ctx, conf, log); err != nil || a.ctx.Err() != nil {
+		return err // nil where a signal ended the wait: nothing was begun
+	}
 	engine, err := mta.New(mta.Options{
 		Config: conf, Logger: log, Version: version(), Started: func() { notify.send("READY=1") },
 	})

