@@ -3,18 +3,22 @@
 // Package peer finds the programs of others that tests run against: Postfix,
 // swaks, Prometheus, a Python or Node.js module, a corpus of mail.
 //
-// A test that needs one begins with [Command], [Python], [Node] or [Package];
-// [Missing] is for anything else. Where the program is missing the test is skipped
-// and the skip names the package to install; with CI=true in the environment it
-// fails instead, so that a run cannot be green because it tested nothing. `make
-// deps` installs everything.
+// A test that needs one begins with [Command], [Python], [Node] or [Package], one
+// that needs the powers of root to mount or to make system calls fail with [Mount]
+// or [Strace]; [Missing] is for anything else. Where the program is missing the
+// test is skipped and the skip names the package to install; with CI=true in the
+// environment it fails instead, so that a run cannot be green because it tested
+// nothing. `make deps` installs everything.
 // The package starts no process and is imported by tests only.
 package peer
 
 import (
+	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -69,6 +73,40 @@ func Package(t testing.TB, module string) string {
 		Missing(t, "the npm package "+module, "run make deps")
 	}
 	return dir
+}
+
+// Strace returns the path of strace on a machine that lets it attach to a
+// process, which containers and the Yama module forbid.
+func Strace(t testing.TB) string {
+	t.Helper()
+	path := Command(t, "strace", "strace")
+	if out, err := exec.CommandContext(t.Context(), path, "-f", "-o", os.DevNull, "-e", "trace=none", "true").CombinedOutput(); err != nil {
+		return Missing(t, "the right to trace processes ("+strings.TrimSpace(string(out))+")", "run as root, in a container with CAP_SYS_PTRACE")
+	}
+	return path
+}
+
+// Mount makes an ext4 file system of size bytes in a file below dir and mounts
+// it at target until the test ends.
+func Mount(t testing.TB, dir, target string, size int64) {
+	t.Helper()
+	mkfs := Command(t, "mkfs.ext4", "e2fsprogs")
+	image := filepath.Join(dir, "disk.img")
+	if err := errors.Join(os.MkdirAll(target, 0o755), os.WriteFile(image, nil, 0o600), os.Truncate(image, size)); err != nil {
+		t.Fatal(err)
+	}
+	// #nosec G204 -- the paths are the test's own.
+	if out, err := exec.CommandContext(t.Context(), mkfs, "-q", "-F", "-m", "0", image).CombinedOutput(); err != nil {
+		t.Fatalf("making a file system: %v: %s", err, out)
+	}
+	if out, err := exec.CommandContext(t.Context(), Command(t, "mount", "mount"), "-o", "loop", image, target).CombinedOutput(); err != nil {
+		Missing(t, "the right to mount a file ("+strings.TrimSpace(string(out))+")", "run as root, where there are loop devices")
+	}
+	t.Cleanup(func() {
+		if out, err := exec.CommandContext(context.Background(), "umount", target).CombinedOutput(); err != nil {
+			t.Errorf("unmounting %s: %v: %s", target, err, out)
+		}
+	})
 }
 
 // Missing ends a test for want of something on this machine, and says what
