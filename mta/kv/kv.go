@@ -89,8 +89,7 @@ func Open(o Options) (*DB, error) {
 	if o.Cache == nil {
 		defer po.Cache.Unref()
 	}
-	var err error
-	if d.db, err = pebble.Open(o.Dir, po); err != nil {
+	if err := d.open(o.Dir, po); err != nil {
 		return nil, errors.Join(openError(o.Dir, err), d.endChecks())
 	}
 	d.health.opened.Store(true)
@@ -100,9 +99,29 @@ func Open(o Options) (*DB, error) {
 	return d, nil
 }
 
+// open turns the panic of Pebble at a directory that cannot be synced into an error.
+func (d *DB) open(dir string, po *pebble.Options) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			failed, ok := r.(error)
+			if !ok || !isErrno(failed) {
+				panic(r)
+			}
+			err = failed
+		}
+	}()
+	d.db, err = pebble.Open(dir, po)
+	return err
+}
+
+func isErrno(err error) bool {
+	_, ok := errors.AsType[syscall.Errno](err)
+	return ok
+}
+
 // openError says what to do where it was the disk that did not let a store be opened.
 func openError(dir string, err error) error {
-	if _, ok := errors.AsType[syscall.Errno](err); ok {
+	if isErrno(err) {
 		return fmt.Errorf("opening store %s: %w (%s)", dir, err, advice(err))
 	}
 	return fmt.Errorf("opening store %s: %w", dir, err)

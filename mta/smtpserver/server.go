@@ -76,11 +76,11 @@ func New(opts Options) (*Server, error) {
 }
 
 // Serve accepts connections on ln until [Server.Shutdown] (it then returns nil
-// once the last connection has ended), until ctx ends (connections are cut
+// once the last connection has ended; at once, where Shutdown came first), until ctx ends (connections are cut
 // without a word), or until ln fails. It closes ln.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	if !s.addListener(ln) {
-		return errors.Join(errors.New("serving: the server is shut down"), ln.Close())
+		return ln.Close()
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -152,6 +152,23 @@ func TestServeEndsWithItsContext(t *testing.T) {
 	})
 }
 
+// A stop may come before the goroutine that serves: that is no failure.
+func TestServeAfterShutdownReturns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, Options{})
+		ln, err := b.net.Listen(t.Context(), benchAddr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(b.srv.Shutdown(t.Context()), b.srv.Serve(t.Context(), ln)); err != nil {
+			t.Error(err)
+		}
+		if _, err := ln.Accept(); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("the listener goes on: %v", err)
+		}
+	})
+}
+
 func TestConnectionLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, Options{MaxConnections: 3, MaxConnectionsPerAddress: 2}).start()

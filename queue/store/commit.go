@@ -119,7 +119,7 @@ func (s *Store) build(first request) *group {
 		}
 		break
 	}
-	g.last = s.state.nextEvent - 1
+	g.last = s.state.lastEvent
 	if g.err == nil {
 		g.err = s.apply(g.batch)
 		g.sync = g.err == nil && s.sync.Sync

@@ -106,6 +106,7 @@ type state struct {
 	nextMessage uint64
 	idLimit     uint64
 	nextEvent   uint64
+	lastEvent   uint64 // the last one written: after a crash there is a gap before nextEvent
 	nextClass   ClassID
 	classIDs    map[Class]ClassID
 	counters    map[string]*Counter
@@ -172,7 +173,7 @@ func (s *Store) load() error {
 	if err != nil {
 		return err
 	}
-	s.state.nextEvent = last + 1
+	s.state.lastEvent, s.state.nextEvent = last, last+1
 	if !s.opened {
 		s.state.nextEvent += eventGap
 	}

@@ -326,6 +326,29 @@ func TestLeaseCountsAsUsedAfterACrash(t *testing.T) {
 	}
 }
 
+// The watermark is the number of an event that exists: whoever follows the log
+// after a crash would else wait for one in the gap, and hold marketing mail meanwhile.
+func TestTheWatermarkStaysOnAnEvent(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	s := openMem(t, fs, false)
+	if _, err := accept(t.Context(), s, 2, []byte("body")); err != nil {
+		t.Fatal(err)
+	}
+	crashed := openMem(t, fs.CrashClone(vfs.CrashCloneCfg{}), false)
+	if err := crashed.Commit(t.Context(), func(tx *Tx) error {
+		tx.PutCounter("a1////google/20780", Counter{Leased: 10})
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if durable, _ := crashed.Durable(); durable != 2 {
+		t.Errorf("two events were written, and the last is said to be %d", durable)
+	}
+	if err := errors.Join(crashed.Close(), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A reader that keeps below the watermark sees every event once and in order,
 // whatever the number of writers.
 func TestReadersSeeNoGap(t *testing.T) {

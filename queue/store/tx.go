@@ -217,6 +217,7 @@ func (tx *Tx) displace(id ID, r *Recipient) {
 func (tx *Tx) Event(e *event.Event) {
 	st := &tx.s.state
 	e.Sequence, e.Time = st.nextEvent, tx.now
+	st.lastEvent = st.nextEvent
 	st.nextEvent++
 	tx.buf = e.Append(tx.buf[:0])
 	tx.set(eventKey(e.Sequence), tx.buf)

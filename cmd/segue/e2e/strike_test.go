@@ -45,23 +45,18 @@ func (w *world) strike(s strike) (heal func()) {
 	}
 }
 
-// stricken runs the engine under strace from its first instruction until it ends or is ready, and
-// returns its exit status and what it said; -1 = it was ready, and was stopped.
+// stricken runs the engine under strace from its first instruction until it ends or
+// is ready, and returns its exit status and what it said. -1 = a signal ended it, the test's own where it was ready.
 func (w *world) stricken(s strike) (status int, said string) {
 	w.t.Helper()
-	args := append(s.args(), "-o", filepath.Join(w.dir, "trace"), program(w.t), "serve", "--config", w.config())
+	// -D: strace is the grandchild, and the engine the process that is waited for.
+	args := append(s.args(), "-D", "-o", filepath.Join(w.dir, "trace"), program(w.t), "serve", "--config", w.config())
 	p := run(w.t, peer.Strace(w.t), args...)
-	ready := false
 	wait(w.t, "the engine to end or to be ready", func() bool {
 		h, err := w.api.Health(w.t.Context())
-		ready = err == nil && h.Ready
-		return ready || !p.alive()
+		return err == nil && h.Ready || !p.alive()
 	})
-	if ready {
-		p.terminate()
-		<-p.ended
-		return -1, p.log.String()
-	}
+	p.kill()
 	if e, ok := errors.AsType[*exec.ExitError](p.err); ok {
 		return e.ExitCode(), p.log.String()
 	}
