@@ -94,8 +94,8 @@ func (e *Engine) cutIfFailed(ctx context.Context, cut context.CancelFunc) {
 }
 
 const (
-	// openNeeds is what opening both stores writes beside their logs.
-	openNeeds = 16 << 20
+	// openNeeds is what opening both stores writes beside the content of their logs.
+	openNeeds = 4 << 20
 	// awaitEvery is how often AwaitSpace looks.
 	awaitEvery = time.Second
 	// awaitSay is how often it says that it waits.
@@ -105,17 +105,19 @@ const (
 // AwaitSpace returns when the disk has room to open the stores, or ctx ends. A
 // store that was not closed writes its log out as tables when it is opened; on a full disk
 // that fails again and again, until systemd gives up and the engine stays down
-// when there is room again.
+// when there is room again. It never asks for more than half of queue.min_free:
+// the mail that is queued stops above that, and must be able to leave.
 func AwaitSpace(ctx context.Context, c *config.Config, log *slog.Logger) error {
 	var said time.Time
 	for ctx.Err() == nil {
 		need, free, err := opening(string(c.DataDir))
+		need = min(need, uint64(c.Queue.MinFree.Bytes())/2) //nolint:gosec // a size is not negative
 		if err != nil || free >= need {
 			return err
 		}
 		if time.Since(said) >= awaitSay {
 			said = time.Now()
-			log.Error("disk is full: waiting for room to open the stores, nothing is accepted or delivered until then; free space in data_dir, what was answered 250 is safe",
+			log.Error("disk is full: waiting for room to open the stores, nothing is accepted or delivered until space is freed in data_dir; what was answered 250 is safe",
 				slog.String("data_dir", string(c.DataDir)), slog.Uint64("free_bytes", free), slog.Uint64("needed_bytes", need))
 		}
 		pause(ctx, awaitEvery)

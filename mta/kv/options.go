@@ -119,7 +119,7 @@ func (o *Options) health() *health {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	store := strings.TrimPrefix(o.Format, "segue-")
+	store := strings.TrimLeft(strings.TrimPrefix(o.Format, "segue"), "- ")
 	return &health{store: store, log: log.With(slog.String("store", store)), fatal: o.OnFatal, stderr: os.Stderr}
 }
 

@@ -4,13 +4,21 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"net/textproto"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/seguemta/segue/mta/api"
+	"github.com/seguemta/segue/mta/kv"
+	"github.com/seguemta/segue/mta/mtatest/peer"
 )
 
 // errnos are the errors that a disk gives, with their text.
@@ -154,4 +162,146 @@ func firstStart(t *testing.T, how, text string) {
 			w.verify()
 		}
 	}
+}
+
+// A disk that fills up: first by the engine's own mail, then by something that
+// nobody asked it about. Nothing is lost, it says what is missing, and goes on by
+// itself when there is room.
+func TestAFullDiskRecovers(t *testing.T) {
+	t.Parallel()
+	const size = 128 << 20
+	w := newWorld(t)
+	w.minFree = "32MiB"
+	data := filepath.Join(w.dir, "data")
+	peer.Mount(t, w.dir, data, size)
+	mx := w.exchanger(50, []string{"dest.example"}, "rcpt : 451 4.7.1 try again later")
+	l := newLedger()
+	l.size = 20 << 10
+	w.start()
+
+	// Its own mail: acceptance ends before the room does.
+	done := make(chan struct{})
+	w.load(l, 0, done).Wait()
+	close(done)
+	l.mu.Lock()
+	for _, err := range l.refused {
+		if reply, ok := errors.AsType[*textproto.Error](err); !ok || reply.Code != 452 || !strings.HasPrefix(reply.Msg, "4.3.1 ") {
+			t.Errorf("a message without room was answered %v", err)
+		}
+	}
+	l.mu.Unlock()
+	if free, _, err := kv.Space(data); err != nil || free < 8<<20 {
+		t.Errorf("acceptance ended with %d bytes free, %v", free, err)
+	}
+	code, said := w.get("/readyz")
+	if code != http.StatusServiceUnavailable || !strings.Contains(said, "less than queue.min_free") || !strings.Contains(said, data) {
+		t.Errorf("/readyz: %d %s", code, said)
+	}
+
+	// A ballast: deferrals and an import go on, so the engine writes until it cannot.
+	ballast := fill(t, filepath.Join(data, "ballast"))
+	var rows strings.Builder
+	rows.WriteString("email\n")
+	for n := range 300_000 {
+		fmt.Fprintf(&rows, "somebody-number-%d@people.example\n", n)
+	}
+	w.segue("contact", "import", w.write("people.csv", rows.String())) // what comes of it is seen below
+	wait(t, "the engine to end or to have trouble", func() bool {
+		if !w.alive() {
+			return true
+		}
+		h, err := w.api.Health(t.Context())
+		return err == nil && strings.Contains(strings.Join(h.Problems, "\n"), "no space left on device")
+	})
+	ends := 0
+	if !w.alive() {
+		w.falls(data, "no space left on device", "free space")
+		ends = 1
+		// Started again by systemd it waits, and says so.
+		w.process = run(t, program(t), "serve", "--config", w.config())
+		wait(t, "the engine to wait for room", func() bool { return strings.Contains(w.log.String(), "disk is full: waiting for room") })
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	w.mx(51, "dest.example")
+	accepting := w.exchanger(51, []string{"dest.example"})
+	wait(t, "the engine to be there", func() bool {
+		_, err := w.api.Health(t.Context())
+		return err == nil
+	})
+	w.must("queue", "retry", "--all")
+	w.empty()
+	if !w.alive() {
+		t.Fatalf("the engine ended:\n%s", w.log.String())
+	}
+	wait(t, "room", func() bool { // for the mail that has left
+		code, _ := w.get("/readyz")
+		return code == http.StatusOK
+	})
+	w.submitEach("dest.example", 10)
+	if n := len(mx.Messages()); n != 0 {
+		t.Errorf("%d messages arrived where all were put off", n)
+	}
+	w.settle(l, accepting, ends)
+}
+
+// fill takes all that is free.
+func fill(t testing.TB, path string) string {
+	t.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for block := make([]byte, 64<<10); len(block) > 0; {
+		if _, err := f.Write(block); errors.Is(err, syscall.ENOSPC) {
+			block = block[:len(block)/2]
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil && !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// A disk that needs over a second for each sync. Clients share the syncs, nobody is
+// sent away, operators are told, and a stop is a stop.
+func TestASlowDisk(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	mx := w.exchanger(50, []string{"dest.example"})
+	l := newLedger()
+	w.start()
+	heal := w.strike(strike{calls: "fsync,fdatasync", how: "delay_exit=1100000"})
+	done := make(chan struct{})
+	wg := w.load(l, 0, done)
+	l.hear(t, 16)
+	close(done)
+	wg.Wait()
+	if len(l.refused) > 0 {
+		t.Errorf("clients were refused: %v", l.refused)
+	}
+	if n := w.metric("segue_store_slow_syncs_total"); n == 0 {
+		t.Error("no slow sync was counted")
+	}
+	if n := strings.Count(w.log.String(), "disk is slow"); n == 0 || n > 2*2 {
+		t.Errorf("two stores say %d times that the disk is slow:\n%s", n, tail(w.log.String()))
+	}
+	w.empty()
+	w.stop()
+	heal()
+	trace, err := os.ReadFile(filepath.Join(w.dir, "trace"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	messages, syncs := len(mx.Messages()), len(regexp.MustCompile(`fdatasync\(\d+<.*/queue/\d+\.log>`).FindAll(trace, -1))
+	t.Logf("%d messages, %d syncs of the queue's log", messages, syncs)
+	// Not shared, a message takes two: one at its acceptance and one at its end.
+	if syncs == 0 || syncs > messages {
+		t.Errorf("%d syncs for %d messages: they are not shared", syncs, messages)
+	}
+	w.start()
+	w.settle(l, mx, 0)
 }

@@ -23,7 +23,7 @@ type strike struct {
 }
 
 func (s *strike) args() []string {
-	args := []string{"-f", "-e", "trace=" + s.calls, "-e", "inject=" + s.calls + ":" + s.how}
+	args := []string{"-f", "-y", "-e", "trace=" + s.calls, "-e", "inject=" + s.calls + ":" + s.how}
 	for _, f := range s.files {
 		args = append(args, "-P", f)
 	}
