@@ -30,7 +30,7 @@ type secrets struct {
 }
 
 func loadSecrets(dir string) (*secrets, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := makeDir(dir); err != nil {
 		return nil, fmt.Errorf("making the secrets directory: %w", err)
 	}
 	var s secrets
@@ -61,6 +61,26 @@ func loadSecrets(dir string) (*secrets, error) {
 		return nil, fmt.Errorf("reading %s: it must hold 64 hexadecimal digits; restore it from a backup", filepath.Join(dir, suppressionFile))
 	}
 	return &s, nil
+}
+
+// makeDir makes a directory and its parents where there are none. Each is synced
+// into the one above: a power cut that takes a new directory takes the keys in it,
+// which by then have signed mail.
+func makeDir(dir string) error {
+	switch _, err := os.Stat(dir); {
+	case err == nil:
+		return nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	above := filepath.Dir(dir)
+	if err := makeDir(above); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return syncDir(above)
 }
 
 // readOrMake reads a file, or makes it where there is none: written aside,

@@ -121,6 +121,7 @@ func TestATableIsTriedAgain(t *testing.T) {
 }
 
 func triedAgain(t *testing.T, kind errorfs.OpKind) {
+	t.Helper()
 	f := &faulty{kind: kind, suffix: ".sst", err: syscall.ENOSPC}
 	log := &lines{}
 	o := small(f.fs())

@@ -4,7 +4,6 @@ package kv
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -161,13 +160,13 @@ func (l *logger) Errorf(format string, args ...any) {
 // be written or a table is corrupt. Ending the process is right, for no 250 can be
 // given any more.
 func (l *logger) Fatalf(format string, args ...any) {
-	err := errors.New(fmt.Sprintf(format, args...)) //nolint:revive // Errorf would take a %w of Pebble's for its own
+	err := fmt.Errorf(format, args...)
 	for _, a := range args {
 		if e, ok := a.(error); ok {
 			err = e
 		}
 	}
-	l.health.end(fmt.Sprintf(format, args...), err)
+	l.health.end(fmt.Sprintf(format, args...), err) // the advice is by the cause
 }
 
 // Space reports the bytes that are free to this process and the size of the

@@ -74,6 +74,7 @@ func TestDiskFaults(t *testing.T) {
 // fatal strikes an engine under load, and expects that it ends with a clear
 // word, that nobody was told 250 in vain, and that the next start has it all.
 func fatal(t *testing.T, text string, what func(w *world) strike) {
+	t.Helper()
 	w := newWorld(t)
 	mx := w.exchanger(50, []string{"dest.example"})
 	l := newLedger()
@@ -93,6 +94,7 @@ func fatal(t *testing.T, text string, what func(w *world) strike) {
 
 // transient makes tables impossible to write for a while.
 func transient(t *testing.T, text, calls, how string) {
+	t.Helper()
 	w := newWorld(t)
 	mx := w.exchanger(50, []string{"dest.example"})
 	l := newLedger()
@@ -142,6 +144,7 @@ func transient(t *testing.T, text, calls, how string) {
 // later: it ends with a clear word or not at all, and the next start, undisturbed,
 // makes of what is there a whole engine.
 func firstStart(t *testing.T, how, text string) {
+	t.Helper()
 	for calls, steps := range map[string][]int{"fsync,fdatasync": {1, 2, 4, 7, 10}, "/^rename": {1, 2}, "/^mkdir": {1, 2, 3}, "write": {1, 2, 3}} {
 		for _, n := range steps {
 			w := newWorld(t)

@@ -80,6 +80,7 @@ func Package(t testing.TB, module string) string {
 func Strace(t testing.TB) string {
 	t.Helper()
 	path := Command(t, "strace", "strace")
+	// #nosec G204 -- the path is strace's.
 	if out, err := exec.CommandContext(t.Context(), path, "-f", "-o", os.DevNull, "-e", "trace=none", "true").CombinedOutput(); err != nil {
 		return Missing(t, "the right to trace processes ("+strings.TrimSpace(string(out))+")", "run as root, in a container with CAP_SYS_PTRACE")
 	}
@@ -92,17 +93,19 @@ func Mount(t testing.TB, dir, target string, size int64) {
 	t.Helper()
 	mkfs := Command(t, "mkfs.ext4", "e2fsprogs")
 	image := filepath.Join(dir, "disk.img")
-	if err := errors.Join(os.MkdirAll(target, 0o755), os.WriteFile(image, nil, 0o600), os.Truncate(image, size)); err != nil {
+	if err := errors.Join(os.MkdirAll(target, 0o750), os.WriteFile(image, nil, 0o600), os.Truncate(image, size)); err != nil {
 		t.Fatal(err)
 	}
 	// #nosec G204 -- the paths are the test's own.
 	if out, err := exec.CommandContext(t.Context(), mkfs, "-q", "-F", "-m", "0", image).CombinedOutput(); err != nil {
 		t.Fatalf("making a file system: %v: %s", err, out)
 	}
+	// #nosec G204 -- as above.
 	if out, err := exec.CommandContext(t.Context(), Command(t, "mount", "mount"), "-o", "loop", image, target).CombinedOutput(); err != nil {
 		Missing(t, "the right to mount a file ("+strings.TrimSpace(string(out))+")", "run as root, where there are loop devices")
 	}
 	t.Cleanup(func() {
+		// #nosec G204 -- as above.
 		if out, err := exec.CommandContext(context.Background(), "umount", target).CombinedOutput(); err != nil {
 			t.Errorf("unmounting %s: %v: %s", target, err, out)
 		}
