@@ -91,3 +91,11 @@ func TestDaemonsAreFoundOffThePath(t *testing.T) {
 		t.Errorf("chroot: %q, %q, want /usr/sbin/chroot", path, how)
 	}
 }
+
+func TestMissingPowersAreNamed(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	t.Setenv("CI", "true")
+	if how := record(t, func(t testing.TB) { Strace(t) }); !strings.HasPrefix(how, "fail: strace is missing: ") {
+		t.Errorf("strace: %q", how)
+	}
+}
