@@ -20,7 +20,7 @@ const picture = `
 2      queue segment reputation
 1      queue/schedule segment/rule segment/tier segment/score
 1      reputation/warmup reputation/throttle reputation/bounce reputation/breaker
-1      mta/resolve mta/mx mta/mtasts mta/dane mta/tlsrpt mta/smtpclient mta/smtpserver mta/dsn mta/arf mta/verp mta/simulate
+1      mta/resolve mta/mx mta/mtasts mta/dane mta/tlsrpt mta/smtpclient mta/smtpserver mta/dsn mta/arf mta/verp mta/simulate mta/clock
 0      mta/rfc5321 mta/rfc5322 mta/event mta/netx mta/api mta/codec mta/kv queue/store segment/store config dkim dkim/libcrypto mta/mtatest mta/mtatest/peer
 tests  . deploy cmd/segue/e2e
 `

@@ -16,7 +16,7 @@ import (
 const pure = `
 queue/schedule segment/rule segment/tier segment/score
 reputation/warmup reputation/throttle reputation/bounce reputation/breaker
-mta/event mta/rfc5321 mta/codec mta/verp
+mta/event mta/rfc5321 mta/codec mta/verp mta/clock
 `
 
 // outside lists what a pure package may not import: packages that read the

@@ -301,6 +301,11 @@ func (w *world) fact(cmd string, p params) {
 		w.step(Hold{Domain: p.m["domain"], Class: ClassID(p.num("class", 0)), Off: cmd == "release"})
 	case "paused":
 		w.step(Paused{Source: p.m["source"], Provider: p.m["provider"], Until: w.clock(p, "until", time.Time{})})
+	case "set_back": // the clock is set back by so much
+		d, err := time.ParseDuration(p.keys[0])
+		w.check(err)
+		w.now = w.now.Add(-d)
+		w.step(SetBack{By: d})
 	case "why":
 		w.why(p)
 	default:

@@ -126,8 +126,7 @@ func New(o Options) *Machine {
 
 // Step takes one fact. It accepts a value or, for the facts about mail and connections, a
 // pointer, which saves the caller an allocation; the machine does not keep it.
-// Time must not run backwards by more than the driver's clock does; a step back
-// only delays what is due.
+// A small step back in time only delays what is due; a large one is a [SetBack].
 func (m *Machine) Step(now time.Time, f Fact) {
 	m.now = now.Round(0)
 	switch f := f.(type) {
@@ -177,6 +176,8 @@ func (m *Machine) stepRare(f Fact) {
 		m.paused(&f)
 	case Hold:
 		m.hold(&f)
+	case SetBack:
+		m.setBack(&f)
 	case DefineClass:
 		m.defineClass(&f)
 	case DefineSource:

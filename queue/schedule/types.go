@@ -190,6 +190,9 @@ type (
 		Class  ClassID // 0 = all classes; class numbers start at 1
 		Off    bool
 	}
+	// SetBack says that the clock was set back: the next now is earlier by so
+	// much than it would have been.
+	SetBack struct{ By time.Duration }
 )
 
 // Facts about budgets.
@@ -232,6 +235,7 @@ func (ConnDown) fact()       {}
 func (Concluded) fact()      {}
 func (Paused) fact()         {}
 func (Hold) fact()           {}
+func (SetBack) fact()        {}
 func (Cap) fact()            {}
 func (Leased) fact()         {}
 
