@@ -24,16 +24,17 @@ const maxLag = 30 * time.Second
 // contacts plugs the contacts database into admission and queue, which do not
 // know it, and carries events one way and changes the other.
 type contacts struct {
-	db     *segment.DB
-	mail   *store.Store
-	log    *slog.Logger
-	now    func() time.Time
-	stream func(name string) admit.Stream
+	db      *segment.DB
+	mail    *store.Store
+	log     *slog.Logger
+	now     func() time.Time
+	settled func() time.Time // stands still while the clock is in doubt: nobody changes tier by time alone
+	stream  func(name string) admit.Stream
 }
 
 // Look implements admit.Contacts.
-func (c *contacts) Look(address rfc5321.Address, stream, domain string, now time.Time) (admit.Contact, error) {
-	v, err := c.db.Look(address, stream, domain, now)
+func (c *contacts) Look(address rfc5321.Address, stream, domain string, _ time.Time) (admit.Contact, error) {
+	v, err := c.db.Look(address, stream, domain, c.settled())
 	if err != nil {
 		return admit.Contact{}, err
 	}
@@ -54,12 +55,11 @@ func reason(s *segment.Suppression) string {
 // Check implements queue.Contacts. A suppression that is known holds, also for
 // transactional mail, however far the rest is behind.
 func (c *contacts) Check(e *store.Entry, class store.Class, signing string) (tier, suppressed string, err error) {
-	now := c.now()
-	tier, s, err := c.db.Check(e.Contact, e.Address, class.Stream, signing, now)
+	tier, s, err := c.db.Check(e.Contact, e.Address, class.Stream, signing, c.settled())
 	if err != nil {
 		return "", "", fmt.Errorf("reading a contact: %w", err)
 	}
-	if c.lag(now) > maxLag {
+	if c.lag(c.now()) > maxLag {
 		return "", reason(s), queue.ErrLagging
 	}
 	if c.stream(class.Stream).Transactional {

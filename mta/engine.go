@@ -38,7 +38,7 @@ type Options struct {
 	Network  netx.Network         // nil = the operating system's
 	MailFS   kv.FS                // of the queue's store; nil = the disk
 	PeopleFS kv.FS                // of the contacts' store; nil = the disk
-	Now      func() time.Time     // nil = time.Now
+	Now      func() time.Time     // the clock on the wall; nil = time.Now
 	Version  string
 	// Started is called when every listener accepts; nil = not.
 	Started func()
@@ -51,6 +51,7 @@ type Engine struct {
 	log     *slog.Logger
 	plan    *layout
 	started time.Time
+	time    *timekeeper
 
 	cache    *kv.Cache
 	mail     *store.Store
@@ -91,10 +92,9 @@ func New(o Options) (*Engine, error) {
 	if o.Network == nil {
 		o.Network = netx.System{}
 	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	e := &Engine{o: o, c: o.Config, log: o.Logger, started: o.Now()}
+	keeper := newTimekeeper(o.Now, o.Logger.With(slog.String("component", "clock")), o.Registry)
+	o.Now = keeper.Now // every part lives by the time that is believed
+	e := &Engine{o: o, c: o.Config, log: o.Logger, started: o.Now(), time: keeper}
 	if err := e.open(); err != nil {
 		return nil, errors.Join(err, e.close())
 	}
@@ -133,6 +133,9 @@ func (e *Engine) openStores() error {
 		return err
 	}
 	e.onStop("queue store", e.mail.Close)
+	if err := e.time.resume(e.mail); err != nil {
+		return err
+	}
 	if !e.mail.Clean() {
 		e.log.Info("the last stop was not clean, the queue was recovered from its log")
 	}
@@ -145,7 +148,7 @@ func (e *Engine) openStores() error {
 		return err
 	}
 	e.onStop("contacts store", e.people.Close)
-	e.contacts = &contacts{db: e.people, mail: e.mail, log: e.log.With(slog.String("component", "contacts")), now: e.o.Now, stream: e.plan.stream}
+	e.contacts = &contacts{db: e.people, mail: e.mail, log: e.log.With(slog.String("component", "contacts")), now: e.o.Now, settled: e.time.Settled, stream: e.plan.stream}
 	e.observer = newObserver(e.mail, e.log, e.o.Registry)
 	return nil
 }
@@ -166,6 +169,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	hard, cutOff := context.WithCancel(context.WithoutCancel(ctx))
 	defer cutOff()
 	group := newGroup(ctx)
+	group.run("clock", e.time.follow)
 	group.run("contacts", e.contacts.follow)
 	group.run("relane", func(ctx context.Context) { e.contacts.relane(ctx, e.queue) })
 	group.run("metrics", e.observer.follow)

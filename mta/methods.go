@@ -35,7 +35,7 @@ func badRequest(title string, err error) error {
 
 // Health implements api.Methods.
 func (m methods) Health(context.Context) (api.Health, error) {
-	h := api.Health{Version: m.o.Version, Started: m.started, Problems: []string{}}
+	h := api.Health{Version: m.o.Version, Started: m.started, Problems: []string{}, Warnings: []string{}}
 	h.Sequence, _ = m.mail.Durable()
 	if err := m.mail.Err(); err != nil {
 		h.Problems = append(h.Problems, err.Error())
@@ -43,6 +43,9 @@ func (m methods) Health(context.Context) (api.Health, error) {
 	h.Problems = append(h.Problems, m.diskProblems()...)
 	if lag := m.contacts.lag(m.o.Now()); lag > maxLag {
 		h.Problems = append(h.Problems, "contacts are "+lag.Round(time.Second).String()+" behind their events: marketing mail waits")
+	}
+	if w := m.time.warning(); w != "" {
+		h.Warnings = append(h.Warnings, w)
 	}
 	h.Ready = len(h.Problems) == 0
 	return h, nil

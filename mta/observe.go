@@ -79,7 +79,7 @@ func (o *observer) count(e *event.Event) {
 	case event.Overdraft:
 		o.overdraft.WithLabelValues(e.Source, other(e.Provider)).Inc()
 		return
-	case event.SuppressAdded, event.SuppressLift, event.StageAdvanced, event.SegmentIgnored:
+	case event.SuppressAdded, event.SuppressLift, event.StageAdvanced, event.SegmentIgnored, event.ClockFrozen, event.ClockSettled:
 		return
 	default: // something that happened to a recipient
 	}

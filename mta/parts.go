@@ -53,12 +53,13 @@ func (e *Engine) makeQueue() error {
 		Relane: func(c store.Class, tier string) store.Class { return e.admit.Lane(c.Stream, c.Segment, tier) },
 		Retry:  durations(e.c.Delivery.Retry), Jitter: e.c.Delivery.Jitter,
 		Schedule: schedule.Options{MaxConnections: e.c.Delivery.MaxConnections},
-		Logger:   e.log.With(slog.String("component", "queue")), Registry: e.o.Registry, Now: e.o.Now,
+		Logger:   e.log.With(slog.String("component", "queue")), Registry: e.o.Registry, Now: e.o.Now, Settled: e.time.Settled,
 		EventRetention: e.c.Queue.EventRetention.Std(), Consumed: e.contacts.consumed,
 	})
 	if err != nil {
 		return err
 	}
+	e.time.set = e.queue.ClockSet
 	e.pauses, err = newPauses(e.mail, e.queue, e.o.Now())
 	return err
 }

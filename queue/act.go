@@ -18,6 +18,7 @@ type act struct {
 	reason string
 	hold   string      // Held: the name
 	class  store.Class // Relaned
+	back   *setBack    // Released: because the clock was set back
 	reply  string
 	code   int
 	bounce string // bounce class and verdict, for Bounced
@@ -60,7 +61,11 @@ func (q *Queue) await(id store.ID, a *act, done func(error)) {
 func (q *Queue) apply(id store.ID, a *act, done func(error)) {
 	q.mail.act(func(now time.Time) {
 		if _, flying := q.owned.flying[id]; flying {
-			q.await(id, a, done)
+			if a.back != nil {
+				done(nil) // its conclusion will know the clock
+			} else {
+				q.await(id, a, done)
+			}
 			return
 		}
 		if q.owned.changed[id] {
@@ -148,6 +153,10 @@ func (q *Queue) write(tx *store.Tx, id store.ID, r store.Recipient, a *act) (*st
 		next.Hold = a.hold
 		e.Reason = a.hold
 	case event.Released:
+		if a.back != nil {
+			a.back.bring(&next, tx.Now())
+			break
+		}
 		next.Hold, next.Due = "", tx.Now()
 	case event.Relaned:
 		next.Class, _ = tx.Class(a.class)

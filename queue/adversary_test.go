@@ -89,7 +89,7 @@ func (r *running) transactional(locals ...string) *Submission {
 	for _, local := range locals {
 		s.Recipients = append(s.Recipients, Recipient{
 			Address: rfc5321.Address{Local: local, Domain: "example.com"},
-			Class:   store.Class{Stream: "transactional", Tier: "active", Pool: "main"}, Expires: time.Now().Add(24 * time.Hour),
+			Class:   store.Class{Stream: "transactional", Tier: "active", Pool: "main"}, Expires: r.w.clock.now().Add(24 * time.Hour),
 		})
 	}
 	return s

@@ -96,7 +96,7 @@ func (q *Queue) charge(tx *store.Tx, t *schedule.Transaction, class store.Class,
 		if class.Tier == "new" {
 			c.UsedNew++
 		}
-		c.Hours[q.counts.hour(tx.Now())]++
+		c.Hours[q.counts.hour(t.Day, tx.Now())]++
 		tx.PutCounter(name, c)
 		q.counts.spend(k, t.Day)
 	}

@@ -19,6 +19,7 @@ type counts struct {
 	sweep     int               // size of providers at which domains without mail are forgotten
 	caps      map[schedule.BudgetKey]*Budget
 	order     []schedule.BudgetKey
+	day       schedule.Day
 	dayStart  time.Time
 	inFlight  int
 }
@@ -117,7 +118,7 @@ func (c *counts) setCaps(list []schedule.Cap) {
 	for _, cp := range list {
 		c.caps[cp.Key] = &Budget{Cap: cp}
 		c.order = append(c.order, cp.Key)
-		c.dayStart = cp.Start
+		c.day, c.dayStart = cp.Day, cp.Start
 	}
 }
 
@@ -140,10 +141,14 @@ func (c *counts) allowed(k schedule.BudgetKey) int {
 	return 0
 }
 
-// hour is which hour of the budget day now is in.
-func (c *counts) hour(now time.Time) int {
+// hour is which hour of a budget day now is in. What was in flight at midnight
+// is charged to the last hour of the day on which it left.
+func (c *counts) hour(day schedule.Day, now time.Time) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if day < c.day {
+		return 23
+	}
 	return min(max(int(now.Sub(c.dayStart)/time.Hour), 0), 23)
 }
 

@@ -27,10 +27,51 @@ type world struct {
 	suppressed map[string]string
 	lagging    bool
 	caps       func(now time.Time) []schedule.Cap
+	mail       func(job *Job)            // when MAIL is sent; nil = nothing
 	pause      func(ctx context.Context) // before the peer answers
 	order      []string                  // addresses as they were received
 	lookup     func(ctx context.Context) // before a domain is resolved
 	lookups    int                       // under way
+	clock      skew
+	forgetful  bool // the control: budgets do not remember what was used
+}
+
+// skew is the clock on the wall, which a test sets.
+type skew struct {
+	mu    sync.Mutex
+	off   time.Duration
+	doubt time.Time // since then it is not believed; zero = it is
+}
+
+func (s *skew) now() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Now().Round(0).Add(s.off)
+}
+
+func (s *skew) settled() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.doubt.IsZero() {
+		return s.doubt
+	}
+	return time.Now().Round(0).Add(s.off)
+}
+
+// freeze makes the clock doubtful: it goes on, and settled stands still.
+func (s *skew) freeze() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.doubt = time.Now().Round(0).Add(s.off)
+}
+
+// set makes the clock step and ends the doubt.
+func (s *skew) set(by time.Duration) (from, to time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	from = time.Now().Round(0).Add(s.off)
+	s.off, s.doubt = s.off+by, time.Time{}
+	return from, from.Add(by)
 }
 
 func newWorld() *world {
@@ -49,6 +90,9 @@ func (w *world) Dial(_ context.Context, job *Job) (Connection, *Result) {
 func (w *world) Close() {}
 
 func (w *world) Send(ctx context.Context, job *Job) *Result {
+	if w.mail != nil {
+		w.mail(job)
+	}
 	if w.pause != nil {
 		w.pause(ctx)
 	}
@@ -80,7 +124,7 @@ func (w *world) Resolve(ctx context.Context, domain string) Route {
 	w.mu.Lock()
 	w.lookups--
 	w.mu.Unlock()
-	return Route{Site: "mx." + domain, Until: time.Now().Add(time.Hour)}
+	return Route{Site: "mx." + domain, Until: w.clock.now().Add(time.Hour)}
 }
 
 func (w *world) Check(e *store.Entry, _ store.Class, _ string) (string, string, error) {
@@ -98,6 +142,9 @@ func (w *world) Caps(now time.Time, used func(schedule.BudgetKey, schedule.Day) 
 	}
 	list := w.caps(now)
 	for i := range list {
+		if w.forgetful {
+			break
+		}
 		c := used(list[i].Key, list[i].Day)
 		list[i].Used, list[i].UsedNew, list[i].Leased = c.Used, c.UsedNew, c.Leased
 	}
@@ -142,16 +189,24 @@ func options(w *world, st *store.Store) Options {
 			return schedule.Class{Stream: c.Stream, Segment: c.Segment, Tier: c.Tier, Pool: c.Pool, Rank: ranks[c.Tier], Weight: 1, Transactional: c.Stream == "transactional"}
 		},
 		Relane: func(c store.Class, tier string) store.Class { c.Tier = tier; return c },
+		Now:    w.clock.now, Settled: w.clock.settled,
 	}
 }
 
 func start(t testing.TB, fs vfs.FS, w *world) *running {
 	t.Helper()
-	st, err := store.Open(store.Options{Dir: "queue", FS: fs, MemTableSize: 1 << 20, IDBlock: 10})
+	return startWith(t, fs, w, func(*Options) {})
+}
+
+func startWith(t testing.TB, fs vfs.FS, w *world, change func(*Options)) *running {
+	t.Helper()
+	st, err := store.Open(store.Options{Dir: "queue", FS: fs, MemTableSize: 1 << 20, IDBlock: 10, Now: w.clock.now})
 	if err != nil {
 		t.Fatal(err)
 	}
-	q, err := New(options(w, st))
+	o := options(w, st)
+	change(&o)
+	q, err := New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,7 +254,7 @@ func (r *running) message(local, tier string) *Submission {
 		Body: []byte("Subject: x\r\n\r\nbody\r\n"),
 		Recipients: []Recipient{{
 			Address: rfc5321.Address{Local: local, Domain: "example.com"},
-			Class:   store.Class{Stream: "marketing", Tier: tier, Pool: "main"}, Expires: time.Now().Add(24 * time.Hour),
+			Class:   store.Class{Stream: "marketing", Tier: tier, Pool: "main"}, Expires: r.w.clock.now().Add(24 * time.Hour),
 		}},
 	}
 }

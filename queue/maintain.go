@@ -24,6 +24,7 @@ func (q *Queue) maintain(ctx context.Context) {
 	expire, truncate := time.NewTicker(expireEvery), time.NewTicker(truncateEvery)
 	defer expire.Stop()
 	defer truncate.Stop()
+	q.resumeSetBack(ctx)
 	for {
 		select {
 		case <-ctx.Done():
@@ -43,7 +44,7 @@ func (q *Queue) maintain(ctx context.Context) {
 // expire ends mail whose time is over, in whatever state it is. What is in
 // flight or being changed is passed over and seen again.
 func (q *Queue) expire(ctx context.Context) error {
-	now := q.o.Now()
+	now := q.o.Settled()
 	var last *store.Entry
 	for {
 		list, err := q.store.Expired(now, last, page)
@@ -103,7 +104,7 @@ func (q *Queue) applyAll(ctx context.Context, list []store.Entry, of func(store.
 // truncate cuts the event log behind every consumer and its retention, the sent
 // index behind its own, and the counters of days long past.
 func (q *Queue) truncate(ctx context.Context) error {
-	now := q.o.Now()
+	now := q.o.Settled()
 	passed := q.o.Consumed()
 	keep := now.Add(-q.o.EventRetention)
 	for {

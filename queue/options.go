@@ -151,7 +151,11 @@ type Options struct {
 	Logger   *slog.Logger          // nil = discard
 	Registry prometheus.Registerer // nil = none
 	Now      func() time.Time      // nil = time.Now
-	Rand     *rand.Rand            // nil = seeded by the system; used by one goroutine
+	// Settled is Now, but stands still while the clock is in doubt: expiry, the
+	// end of budget days and truncation go by it. nil = Now. Whoever makes Now step
+	// calls [Queue.ClockSet].
+	Settled func() time.Time
+	Rand    *rand.Rand // nil = seeded by the system; used by one goroutine
 
 	EventRetention time.Duration // how long finished mail can be looked up; 0 = 72 h
 	SentRetention  time.Duration // how long late feedback is understood; 0 = 60 days
@@ -166,6 +170,9 @@ func (o *Options) fill() {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Settled == nil {
+		o.Settled = o.Now
 	}
 	if o.Rand == nil {
 		o.Rand = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())) //nolint:gosec // jitter is no secret

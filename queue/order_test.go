@@ -12,6 +12,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/seguemta/segue/mta/event"
 	"github.com/seguemta/segue/queue/schedule"
 	"github.com/seguemta/segue/queue/store"
 )
@@ -137,5 +138,44 @@ func TestARefundCountsOnlyWhatWasCharged(t *testing.T) {
 		if got := refunded(&tr, c.p, c.res); got != c.want {
 			t.Errorf("%d refunded, not %d", got, c.want)
 		}
+	}
+}
+
+// Hundreds of retries that keep their source and are due in minutes must not
+// keep from the disk what is due now.
+func TestDeferralsDoNotHoldBackTheRest(t *testing.T) {
+	t.Parallel()
+	for range 4 {
+		bubble(t, func(t testing.TB, w *world, r *running) {
+			w.answer = func(*store.Entry) Outcome { return deferred("later") }
+			const messages, each = 24, 50
+			locals := make([]string, each)
+			for range messages {
+				r.enqueue(r.transactional(locals...))
+			}
+			time.Sleep(time.Second)
+			last, _ := r.st.Durable()
+			list, err := r.st.Events(0, int(last))
+			if err != nil {
+				t.Fatal(err)
+			}
+			tried := 0
+			for i := range list {
+				if list[i].Kind == event.Deferred {
+					tried++
+				}
+			}
+			if tried != messages*each {
+				t.Errorf("%d of %d were tried within a second", tried, messages*each)
+			}
+			w.mu.Lock()
+			w.answer = nil
+			w.mu.Unlock()
+			time.Sleep(6 * time.Minute)
+			if n := w.total(); n != messages*each {
+				t.Errorf("%d of %d were delivered at the retry", n, messages*each)
+			}
+			r.until(0)
+		})
 	}
 }

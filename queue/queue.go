@@ -56,6 +56,7 @@ type Queue struct {
 	looking int      // lookups under way
 
 	scanned int64         // minute of the expiry cursor; maintain's own
+	stepped sync.Mutex    // held while due times follow a step of the clock
 	ended   chan struct{} // closed when Run has returned
 }
 
@@ -155,21 +156,16 @@ func (q *Queue) loop(ctx context.Context) {
 // turn feeds what arrived to the machine and carries out what it decides. It
 // reports whether the queue may go on.
 func (q *Queue) turn(timer *time.Timer) bool {
-	now := q.o.Now()
-	for _, l := range q.mail.take() {
+	letters := q.mail.take()
+	now := q.o.Now() // read after: a letter may say that the clock was set
+	for _, l := range letters {
 		if l.act != nil {
 			l.act(now)
 			continue
 		}
 		q.step(now, l.fact)
 	}
-	if !now.Before(q.dayEnd) {
-		if err := q.roll(now); err != nil {
-			q.log.Error("starting a new budget day failed, sources in warm-up wait", slog.Any("error", err))
-			q.dayEnd = now.Add(10 * time.Second)
-		}
-	}
-	wake := q.dayEnd
+	wake := q.day(now)
 	if next := q.releaseLagging(now); !next.IsZero() && next.Before(wake) {
 		wake = next
 	}
@@ -184,6 +180,25 @@ func (q *Queue) turn(timer *time.Timer) bool {
 	timer.Reset(max(wake.Sub(now), 0))
 	return true
 }
+
+// day begins the next budget day when one has ended, and says when to look
+// again. While the clock is in doubt no day ends: sources in warm-up wait.
+func (q *Queue) day(now time.Time) time.Time {
+	if now.Before(q.dayEnd) {
+		return q.dayEnd
+	}
+	if q.o.Settled().Before(q.dayEnd) {
+		return now.Add(dayWait) // the end of the doubt is told; this is for the case that it is not
+	}
+	if err := q.roll(now); err != nil {
+		q.log.Error("starting a new budget day failed, sources in warm-up wait", slog.Any("error", err))
+		q.dayEnd = now.Add(dayWait)
+	}
+	return q.dayEnd
+}
+
+// dayWait is how soon a day that could not begin is looked at again.
+const dayWait = 10 * time.Second
 
 // step hands a fact to the machine after what it presupposes.
 func (q *Queue) step(now time.Time, f schedule.Fact) {

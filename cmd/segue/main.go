@@ -45,6 +45,7 @@ type commands struct {
 	Pool        poolCmd        `cmd:"" help:"See pools."`
 	Source      sourceCmd      `cmd:"" help:"See, pause and resume sources."`
 	Warmup      warmupCmd      `cmd:"" help:"See warm-up budgets."`
+	Clock       clockCmd       `cmd:"" help:"See and confirm the time that the engine lives by."`
 	Suppression suppressionCmd `cmd:"" help:"See, add and lift suppressions."`
 	Events      eventsCmd      `cmd:"" help:"Follow what happens."`
 

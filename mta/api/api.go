@@ -23,6 +23,8 @@ import (
 // [*Error] say what to do; Status is the HTTP status they travel with.
 type Methods interface {
 	Health(ctx context.Context) (Health, error)
+	Clock(ctx context.Context) (Clock, error)
+	ConfirmClock(ctx context.Context) error
 
 	Queue(ctx context.Context, q QueueQuery) (QueueList, error)
 	QueueSummary(ctx context.Context) (QueueSummary, error)
@@ -79,6 +81,16 @@ type Health struct {
 	Started  time.Time `json:"started"`
 	Sequence uint64    `json:"sequence"` // of the newest durable event; 0 = none
 	Problems []string  `json:"problems"` // why it is not ready
+	Warnings []string  `json:"warnings"` // what stands still although it is ready
+}
+
+// Clock is the time that the engine lives by, and the clock on the wall.
+type Clock struct {
+	Now      time.Time `json:"now"`               // what the engine lives by
+	Wall     time.Time `json:"wall"`              // what the machine says
+	Jump     float64   `json:"jump_seconds"`      // by how much the wall is ahead; below 0 behind
+	Frozen   bool      `json:"frozen"`            // the wall was set and is not believed: expiry, tiers, stages and budget days stand still
+	Believed time.Time `json:"believed,omitzero"` // frozen: when it will be, by the wall, if nobody sets it again
 }
 
 // QueueQuery selects recipients. Empty fields select all.

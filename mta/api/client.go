@@ -269,6 +269,16 @@ func (c *Client) Pools(ctx context.Context) ([]Pool, error) {
 	return get[[]Pool](ctx, c, "/api/v1/pools", nil)
 }
 
+// Clock implements [Methods].
+func (c *Client) Clock(ctx context.Context) (Clock, error) {
+	return get[Clock](ctx, c, "/api/v1/clock", nil)
+}
+
+// ConfirmClock implements [Methods].
+func (c *Client) ConfirmClock(ctx context.Context) error {
+	return c.post(ctx, "/api/v1/clock/confirm", nil)
+}
+
 // Sources implements [Methods].
 func (c *Client) Sources(ctx context.Context) ([]Source, error) {
 	return get[[]Source](ctx, c, "/api/v1/sources", nil)

@@ -29,7 +29,7 @@ const (
 	Suppressed Kind = "suppressed" // the contact may not be mailed: final
 	Dropped    Kind = "dropped"    // an operator or a named policy removed it: final
 	Held       Kind = "held"       // parked by an operator or a policy until released
-	Released   Kind = "released"   // parked mail went back to its lane
+	Released   Kind = "released"   // parked or waiting mail is due earlier: by an operator, or because the clock was set back
 	Relaned    Kind = "relaned"    // moved to another lane: tier, segment or pool changed
 
 	DSN           Kind = "dsn"            // a bounce mail came back later for a delivered recipient
@@ -42,6 +42,8 @@ const (
 	Overdraft      Kind = "overdraft"       // transactional mail went out without a warm-up budget
 	StageAdvanced  Kind = "stage_advanced"  // a warm-up stage changed; Source, Provider, Reason
 	SegmentIgnored Kind = "segment_ignored" // X-Segue-Segment named a segment the contact is not in
+	ClockFrozen    Kind = "clock_frozen"    // the wall clock was set: what ends by its date waits; Reason
+	ClockSettled   Kind = "clock_settled"   // the wall clock is believed again; Reason. Times of later events may be earlier
 )
 
 // Final reports whether the kind ends a recipient's life in the queue.

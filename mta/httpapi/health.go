@@ -42,6 +42,20 @@ func ready(s *server, w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// clockEndpoints are about the clock on the wall.
+func clockEndpoints() []endpoint {
+	return []endpoint{
+		answers(endpoint{
+			method: http.MethodGet, path: "/api/v1/clock", name: "clock",
+			summary: "The time that the engine lives by, and the wall clock where that was set and is not believed.",
+		}, all(api.Methods.Clock)),
+		answers(endpoint{
+			method: http.MethodPost, path: "/api/v1/clock/confirm", name: "clockConfirm",
+			summary: "Believe a wall clock that was set; 409 where it is believed already.",
+		}, func(m api.Methods, r *http.Request) (nothing, error) { return nothing{}, m.ConfirmClock(r.Context()) }),
+	}
+}
+
 // metricsEndpoint is what Prometheus scrapes.
 func metricsEndpoint(g prometheus.Gatherer) endpoint {
 	h := promhttp.HandlerFor(g, promhttp.HandlerOpts{EnableOpenMetrics: true})

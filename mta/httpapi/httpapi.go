@@ -81,6 +81,7 @@ func table(o Options) []endpoint {
 	for _, noun := range [][]endpoint{
 		healthEndpoints(),
 		{metricsEndpoint(o.Metrics)},
+		clockEndpoints(),
 		queueEndpoints(), segmentEndpoints(), contactEndpoints(),
 		sourceEndpoints(), suppressionEndpoints(),
 		{eventsEndpoint(), messagesEndpoint()},

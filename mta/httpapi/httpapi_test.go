@@ -103,6 +103,15 @@ func (f *fake) Source(_ context.Context, name string) (api.Source, error) {
 	return answer1(f, api.Source{Name: name, Addresses: []string{}, Paused: day, Budgets: []api.Warmup{}}, name)
 }
 
+func (f *fake) Clock(context.Context) (api.Clock, error) {
+	return answer1(f, api.Clock{Now: day, Wall: day, Jump: 3600, Frozen: true, Believed: day})
+}
+
+func (f *fake) ConfirmClock(context.Context) error {
+	_, err := answer1(f, 0)
+	return err
+}
+
 func (f *fake) PauseSource(_ context.Context, p api.Pause) error {
 	_, err := answer1(f, 0, p)
 	return err
@@ -170,6 +179,8 @@ func rounds(ctx context.Context) []round {
 	odd := `"a/b? #%"@x.test`
 	return []round{
 		{"Health", func(m api.Methods) (any, error) { return call1(m.Health(ctx)) }},
+		{"Clock", func(m api.Methods) (any, error) { return call1(m.Clock(ctx)) }},
+		{"ConfirmClock", func(m api.Methods) (any, error) { return nil, m.ConfirmClock(ctx) }},
 		{"Queue", func(m api.Methods) (any, error) { return call1(m.Queue(ctx, q)) }},
 		{"Queue", func(m api.Methods) (any, error) { return call1(m.Queue(ctx, api.QueueQuery{})) }},
 		{"QueueSummary", func(m api.Methods) (any, error) { return call1(m.QueueSummary(ctx)) }},
@@ -220,7 +231,7 @@ func rounds(ctx context.Context) []round {
 // hand.
 func TestRoundTrips(t *testing.T) {
 	t.Parallel()
-	far := &fake{health: api.Health{Ready: true, Version: "1", Started: day, Problems: []string{}}}
+	far := &fake{health: api.Health{Ready: true, Version: "1", Started: day, Problems: []string{}, Warnings: []string{}}}
 	c := client(t, serve(t, Options{Methods: far, Token: token}), token)
 	near := &fake{health: far.health}
 	met := make(map[string]bool)

@@ -28,6 +28,16 @@ func (b *backlog) mem() int {
 	return n
 }
 
+// dueMem is how many items in memory are due: what waits for a later time must
+// not keep the rest of the disk from being read.
+func (b *backlog) dueMem() int {
+	n := b.main.due
+	for _, q := range b.pins {
+		n += q.due
+	}
+	return n
+}
+
 // rest is how many recipients wait on disk behind the window.
 func (b *backlog) rest() int {
 	if b.complete {
@@ -264,16 +274,15 @@ func (m *Machine) trim(b *backlog) {
 		return
 	}
 	keep := max(1, most/2)
-	m.cutTail(b, keep)
+	m.cutTail(q, keep)
 	b.last, b.complete = position(q.at(keep-1)), false
 	m.settle(q)
 }
 
-// cutTail drops all but the first items of the main window.
-func (m *Machine) cutTail(b *backlog, keep int) {
-	q := &b.main
+// cutTail drops all but the first items of a queue.
+func (m *Machine) cutTail(q *queue, keep int) {
 	if n := q.len(); keep < n {
-		b.next = q.at(keep).Due
+		q.b.next = q.at(keep).Due
 		m.loaded -= n - keep
 		clear(q.items[q.head+keep:])
 		if keep == 0 && q.slot != 0 {

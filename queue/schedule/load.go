@@ -10,7 +10,7 @@ func (m *Machine) wantLoadOf(b *backlog) {
 	if m.loaded >= m.o.MaxWindow {
 		low = 1
 	}
-	if b.loading || b.wanted || b.main.len() >= low || b.mem() >= 4*m.o.Window {
+	if b.loading || b.wanted || b.main.len() >= low || b.dueMem() >= 4*m.o.Window {
 		return
 	}
 	b.wanted = true
@@ -86,17 +86,24 @@ func (b *backlog) knows(id ID) bool {
 	return false
 }
 
-// cutBehind drops from the main window what lies behind a position (at it, too, unless keep).
+// cutBehind drops from the window what lies behind a position (at it, too, unless
+// keep): retries that keep their source would otherwise gather there.
 func (m *Machine) cutBehind(b *backlog, p Position, keep bool) {
-	n := b.main.len()
-	for n > 0 {
-		at := position(b.main.at(n - 1))
-		if at.before(p) || keep && !p.before(at) {
-			break
-		}
-		n--
-	}
 	next := b.next
-	m.cutTail(b, n)
+	for i := range len(b.pins) + 1 {
+		q := &b.main
+		if i > 0 {
+			q = b.pins[i-1]
+		}
+		n := q.len()
+		for n > 0 {
+			at := position(q.at(n - 1))
+			if at.before(p) || keep && !p.before(at) {
+				break
+			}
+			n--
+		}
+		m.cutTail(q, n)
+	}
 	b.next = next
 }
