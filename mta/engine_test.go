@@ -110,6 +110,7 @@ type town struct {
 	zones    *mtatest.Zones
 	mailFS   vfs.FS
 	peopleFS vfs.FS
+	wall     func() time.Time // the wall clock; nil = the bubble's
 	dir      string
 	change   *strings.Replacer // of the configuration; nil = none
 	stop     func()
@@ -159,7 +160,7 @@ func (w *town) run() {
 		}
 	}
 	started := make(chan struct{})
-	e, err := New(Options{Config: c, Network: w.net, MailFS: w.mailFS, PeopleFS: w.peopleFS, Started: func() { close(started) }})
+	e, err := New(Options{Config: c, Network: w.net, MailFS: w.mailFS, PeopleFS: w.peopleFS, Now: w.wall, Started: func() { close(started) }})
 	if err != nil {
 		w.t.Fatal(err)
 	}
