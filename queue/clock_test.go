@@ -311,6 +311,9 @@ func TestClockBackToYesterdayGivesNoSecondBudget(t *testing.T) {
 			r.enqueue(s)
 		}
 		time.Sleep(time.Minute)
+		if n := w.total(); n != 6 {
+			t.Errorf("%d were sent on the first day", n)
+		}
 		r.set(20 * time.Hour)
 		time.Sleep(time.Hour)
 		r.set(5 * time.Hour)
@@ -327,6 +330,32 @@ func TestClockBackToYesterdayGivesNoSecondBudget(t *testing.T) {
 		}
 		if len(days) != 2 {
 			t.Errorf("mail was sent on %d days, not on two: %v", len(days), days)
+		}
+		r.verify()
+		r.stop()
+	})
+}
+
+// Back on a day that has budget left, mail does not wait for the day after.
+func TestClockBackToYesterdaySpendsWhatWasLeft(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.caps = dayCap(6)
+		r := start(t, vfs.NewMem(), w)
+		for i, by := range []time.Duration{0, 25 * time.Hour, -25 * time.Hour} {
+			r.set(by)
+			r.send(name(2 * i))
+			r.send(name(2*i + 1))
+			time.Sleep(time.Minute)
+			if n := w.total(); n != 2*i+2 {
+				t.Errorf("%d of %d were sent after a step of %v", n, 2*i+2, by)
+			}
+		}
+		for day, c := range r.charged() {
+			if want := 4; day == 10957 && c.Used != want || day != 10957 && c.Used != 2 {
+				t.Errorf("day %d: %d charged", day, c.Used)
+			}
 		}
 		r.verify()
 		r.stop()
