@@ -25,7 +25,7 @@ func (c *wallClock) now() time.Time { return time.Now().Round(0).Add(time.Durati
 func (c *wallClock) set(by time.Duration) { c.off.Add(int64(by)) }
 
 // onTheWall runs a test with a town whose wall clock can be set.
-func onTheWall(t *testing.T, f func(t *testing.T, w *town, c *wallClock), rules ...string) {
+func onTheWall(t *testing.T, f func(t testing.TB, w *town, c *wallClock), rules ...string) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		c := &wallClock{}
@@ -82,7 +82,7 @@ func (w *town) count(kind string) int {
 // that depends on a date happens; then the wall is believed.
 func TestClockThatIsSetIsBelievedAfterTenMinutes(t *testing.T) {
 	for _, by := range []time.Duration{5 * time.Hour, -5 * time.Hour} {
-		onTheWall(t, func(t *testing.T, w *town, c *wallClock) {
+		onTheWall(t, func(t testing.TB, w *town, c *wallClock) {
 			w.submit("", "slow@dest.example")
 			time.Sleep(10 * time.Second)
 			c.set(by)
@@ -121,7 +121,7 @@ func TestClockThatIsSetIsBelievedAfterTenMinutes(t *testing.T) {
 }
 
 func TestClockIsConfirmedByAnOperator(t *testing.T) {
-	onTheWall(t, func(t *testing.T, w *town, c *wallClock) {
+	onTheWall(t, func(t testing.TB, w *town, c *wallClock) {
 		err := w.Methods().ConfirmClock(t.Context())
 		if p, ok := errors.AsType[*api.Error](err); !ok || p.Status != http.StatusConflict {
 			t.Errorf("confirming a clock that nobody doubts: %v", err)
@@ -144,7 +144,7 @@ func TestClockIsConfirmedByAnOperator(t *testing.T) {
 }
 
 func TestClockThatIsCorrectedIsBelievedAtOnce(t *testing.T) {
-	onTheWall(t, func(t *testing.T, w *town, c *wallClock) {
+	onTheWall(t, func(t testing.TB, w *town, c *wallClock) {
 		c.set(-5 * time.Hour)
 		time.Sleep(3 * time.Minute)
 		c.set(5 * time.Hour)
@@ -156,7 +156,7 @@ func TestClockThatIsCorrectedIsBelievedAtOnce(t *testing.T) {
 }
 
 func TestClockThatIsSlewedIsFollowed(t *testing.T) {
-	onTheWall(t, func(t *testing.T, w *town, c *wallClock) {
+	onTheWall(t, func(t testing.TB, w *town, c *wallClock) {
 		for range 600 { // five minutes in ten hours
 			c.set(500 * time.Millisecond)
 			time.Sleep(time.Minute)
@@ -245,7 +245,7 @@ func TestClockAtStartIsHeldAgainstTheLastRun(t *testing.T) {
 		by     time.Duration
 		frozen bool
 	}{{-5 * time.Hour, true}, {-time.Minute, false}, {48 * time.Hour, false}} {
-		onTheWall(t, func(t *testing.T, w *town, c *wallClock) {
+		onTheWall(t, func(t testing.TB, w *town, c *wallClock) {
 			time.Sleep(time.Hour)
 			w.stop()
 			c.set(x.by)

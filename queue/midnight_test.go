@@ -91,7 +91,7 @@ func (r *running) charged() map[schedule.Day]store.Counter {
 	m := map[schedule.Day]store.Counter{}
 	err := r.st.Commit(context.Background(), func(tx *store.Tx) error {
 		tx.Counters(func(name string, c store.Counter) {
-			if _, day, ok := parseCounter(name); ok {
+			if key, day, ok := parseCounter(name); ok && key.Source == "a1" {
 				m[day] = c
 			}
 		})
@@ -143,7 +143,7 @@ func night(t testing.TB, seed uint64, at time.Time, cut, forgetful bool) (seen m
 	w := newWorld()
 	w.forgetful = forgetful
 	w.caps = zoneCap(nightCap, at.Location())
-	w.clock.set(at.Add(-time.Duration(2+rng.IntN(8)) * time.Second).Sub(time.Now()))
+	w.clock.set(time.Until(at.Add(-time.Duration(2+rng.IntN(8)) * time.Second)))
 	b := newBooks(w, at.Location())
 	var dice sync.Mutex
 	roll := func(n int) int {

@@ -88,7 +88,9 @@ func (m *machine) do(t *testing.T, line string) {
 func TestClockConversations(t *testing.T) {
 	t.Parallel()
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		t.Helper()
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			t.Helper()
 			m := newMachine()
 			lines := bufio.NewScanner(strings.NewReader(d.Input))
 			for lines.Scan() {
