@@ -30,44 +30,91 @@ func TestDeliversEverything(t *testing.T) {
 // BenchmarkSteadyState is one recipient's way through the machine (Queued,
 // Take, Concluded, Take) while 20,000 sites hold 500,000 waiting recipients,
 // a fifth of them in lanes that wait for a budget.
-func BenchmarkSteadyState(b *testing.B) {
-	w := newWorld(b, Options{MaxConnections: 100_000})
-	busyMachine(w)
-	names := make([]string, 1000)
-	for i := range names {
-		names[i] = fmt.Sprintf("d%d.example", i*20)
-	}
-	m, now := w.m, w.now.Add(time.Minute)
-	var r Ready
-	m.Take(now, &r)
-	q := Queued{Class: 1, Item: Item{Due: now, Queued: now}}
-	done := Concluded{Usable: true}
+func BenchmarkSteadyState(b *testing.B) { benchmark(b, steadyState(b, 20_000)) }
+
+// BenchmarkBudgetedSend is a recipient that spends a token at once: pace releases
+// one a millisecond, and ten thousand lanes wait in line.
+func BenchmarkBudgetedSend(b *testing.B) { benchmark(b, budgetedSend(b, 20_000)) }
+
+// BenchmarkDeepSend is a recipient out of a backlog that the disk holds, with
+// its share of the pages, while 20,000 sites hold such backlogs.
+func BenchmarkDeepSend(b *testing.B) { benchmark(b, deepSend(b, 20_000)) }
+
+func benchmark(b *testing.B, turn func()) {
 	b.ReportAllocs()
 	b.ResetTimer()
-	for i := range b.N {
-		now = now.Add(time.Millisecond)
-		q.Domain, q.Item.ID = names[i%1000], ID{uint64(1e9 + i), 0}
-		q.Item.Due, q.Item.Queued = now, now
-		m.Step(now, &q)
-		m.Take(now, &r)
-		for _, d := range r.Dial {
-			m.Step(now, &ConnUp{Conn: d.Conn})
-			done.Conn = d.Conn
-			m.Step(now, &done)
-		}
-		for _, s := range r.Send {
-			done.Conn = s.Conn
-			m.Step(now, &done)
-		}
-		for _, c := range r.Close {
-			m.Step(now, &ConnDown{Conn: c})
-		}
+	for range b.N {
+		turn()
 	}
 }
 
-// busyMachine fills 20,000 sites: in each, counted mail that is due tomorrow, and
+// drill drives a machine without the bookkeeping of a world, which allocates.
+type drill struct {
+	m     *Machine
+	now   time.Time
+	r     Ready
+	busy  fifo[Send] // transactions under way, oldest first
+	keep  int        // how many of them stay under way
+	again func(t *Transaction)
+
+	// The facts of a turn: the machine keeps none of them.
+	ended Send
+	up    ConnUp
+	down  ConnDown
+	done  Concluded
+	site  Resolved
+	pages Loaded
+}
+
+// take carries out what the machine decides, and concludes the oldest transactions.
+func (d *drill) take() {
+	d.m.Take(d.now, &d.r)
+	for i := range d.r.Dial {
+		d.up.Conn = d.r.Dial[i].Conn
+		d.m.Step(d.now, &d.up)
+		d.busy.push(Send(d.r.Dial[i]))
+	}
+	for i := range d.r.Send {
+		d.busy.push(d.r.Send[i])
+	}
+	for _, c := range d.r.Close {
+		d.down.Conn = c
+		d.m.Step(d.now, &d.down)
+	}
+	for d.busy.len() > d.keep {
+		d.ended, _ = d.busy.pop()
+		if d.again != nil {
+			d.again(&d.ended.Transaction)
+		}
+		d.done = Concluded{Conn: d.ended.Conn, Usable: true}
+		d.m.Step(d.now, &d.done)
+	}
+}
+
+// steadyState is one recipient that comes in and leaves.
+func steadyState(t testing.TB, sites int) (turn func()) {
+	w := newWorld(t, Options{MaxConnections: 100_000})
+	busyMachine(w, sites)
+	names := make([]string, 200) // few enough for a cache, so that what grows is the machine's
+	for i := range names {
+		names[i] = fmt.Sprintf("d%d.example", i*(sites/len(names)))
+	}
+	d := &drill{m: w.m, now: w.now.Add(time.Minute)}
+	d.take()
+	q, i := Queued{Class: 1}, 0
+	return func() {
+		i++
+		d.now = d.now.Add(time.Millisecond)
+		q.Domain, q.Item.ID = names[i%len(names)], ID{uint64(1e9 + i), 0}
+		q.Item.Due, q.Item.Queued = d.now, d.now
+		d.m.Step(d.now, &q)
+		d.take()
+	}
+}
+
+// busyMachine fills sites: in each, counted mail that is due tomorrow, and
 // in every fifth mail that waits for a spent budget now.
-func busyMachine(w *world) {
+func busyMachine(w *world, sites int) {
 	w.step(DefineSource{Name: "w1"})
 	w.step(DefineSource{Name: "a1", Budgeted: true})
 	w.step(DefinePool{Name: "warm", Members: []Member{{"w1", 1}}})
@@ -77,58 +124,81 @@ func busyMachine(w *world) {
 	}
 	day := w.now
 	w.step(Cap{
-		Key: BudgetKey{Source: "a1", Provider: Other}, Day: w.day(), Start: day, End: day.Add(24 * time.Hour), Allowed: 10_000, Pace: true,
+		Key: BudgetKey{Source: "a1", Provider: Other}, Day: w.day(), Start: day, End: day.Add(24 * time.Hour), Allowed: sites / 2, Pace: true,
 	})
-	for i := range 20_000 {
+	for i := range sites {
 		d := fmt.Sprintf("d%d.example", i)
-		w.step(Counted{Domain: d, Class: 2, Count: 20, Head: w.now.Add(24 * time.Hour)})
+		w.step(Counted{Domain: d, Class: 2, Count: 24, Head: w.now.Add(24 * time.Hour)})
 		if i%5 == 0 {
-			for j := range 25 {
-				w.queue(d, ClassID(3+j%2), Item{ID: ID{uint64(i + 1), uint32(j)}, Due: w.now, Queued: w.now})
+			for j := range 5 {
+				w.queue(d, ClassID(3+j%2), Item{ID: ID{uint64(j*sites + i + 1), 0}, Due: w.now, Queued: w.now})
 			}
 		}
 	}
 	w.deliver()
 }
 
-// BenchmarkBudgetedSend is a recipient that spends a token at once: pace releases
-// one a millisecond, and ten thousand lanes wait in line.
-func BenchmarkBudgetedSend(b *testing.B) {
-	w := newWorld(b, Options{MaxConnections: 100_000})
-	busyMachine(w)
-	m, now := w.m, w.now
+// budgetedSend is one recipient that waited for its token, and waits again.
+func budgetedSend(t testing.TB, sites int) (turn func()) {
+	const step, aDay = 2 * time.Millisecond, int(24 * time.Hour / (2 * time.Millisecond))
+	w := newWorld(t, Options{MaxConnections: 100_000})
+	busyMachine(w, sites)
 	key := BudgetKey{Source: "a1", Provider: Other}
 	c := *w.caps[key]
-	c.Allowed = 80_000_000
-	m.Step(now, c)
-	m.Step(now, Leased{Key: key, Day: c.Day, Total: 80_000_000})
-	var r Ready
-	done := Concluded{Usable: true}
+	c.Allowed = aDay
+	w.m.Step(w.now, c)
+	w.m.Step(w.now, Leased{Key: key, Day: c.Day, Total: aDay})
 	q := Queued{Class: 3}
-	b.ReportAllocs()
-	b.ResetTimer()
-	for range b.N {
-		now = now.Add(2 * time.Millisecond)
-		m.Take(now, &r)
-		for i := range r.Dial {
-			requeue(m, now, &q, &r.Dial[i].Transaction)
-			m.Step(now, &ConnUp{Conn: r.Dial[i].Conn})
-			done.Conn = r.Dial[i].Conn
-			m.Step(now, &done)
-		}
-		for i := range r.Send {
-			requeue(m, now, &q, &r.Send[i].Transaction)
-			done.Conn = r.Send[i].Conn
-			m.Step(now, &done)
-		}
-		for _, id := range r.Close {
-			m.Step(now, &ConnDown{Conn: id})
-		}
+	d := &drill{m: w.m, now: w.now}
+	d.again = func(t *Transaction) { requeue(d.m, d.now, &q, t) }
+	return func() {
+		d.now = d.now.Add(step)
+		d.take()
 	}
+}
+
+// deepSend is one recipient of a backlog that never ends: each site's disk holds
+// a thousand that are due, their windows are read page by page, and few
+// connections serve them all.
+func deepSend(t testing.TB, sites int) (turn func()) {
+	const connections = 64
+	w := newWorld(t, Options{MaxConnections: connections})
+	w.step(DefineSource{Name: "w1"})
+	w.step(DefinePool{Name: "warm", Members: []Member{{"w1", 1}}})
+	w.step(DefineClass{ID: 1, Class: Class{Pool: "warm", Weight: 1}})
+	for i := range sites {
+		w.step(Counted{Domain: fmt.Sprintf("d%d.example", i), Class: 1, Count: 1000, Head: w.now})
+	}
+	d := &drill{m: w.m, now: w.now, keep: connections - 1}
+	page, id := make([]Item, w.m.o.Window), uint64(0)
+	read := func() (busy bool) {
+		for _, name := range d.r.Resolve {
+			d.site = Resolved{Domain: name, Site: name}
+			d.m.Step(d.now, &d.site)
+		}
+		for _, l := range d.r.Load {
+			for i := range page[:l.Limit] {
+				id++
+				page[i] = Item{ID: ID{id, 0}, Due: d.now, Queued: d.now}
+			}
+			d.pages = Loaded{Domain: l.Domain, Class: l.Class, Items: page[:l.Limit], More: true}
+			d.m.Step(d.now, &d.pages)
+		}
+		return len(d.r.Resolve)+len(d.r.Load) > 0
+	}
+	turn = func() {
+		d.now = d.now.Add(time.Millisecond)
+		d.take()
+		read()
+	}
+	for d.take(); read(); d.take() {
+		d.now = d.now.Add(time.Millisecond) // until every window is full
+	}
+	return turn
 }
 
 func requeue(m *Machine, now time.Time, q *Queued, t *Transaction) {
 	q.Domain, q.Class, q.Item = t.Domain, t.Class, t.Items[0]
-	q.Item.Due = now.Add(time.Hour)
+	q.Item.Due, q.Item.Queued = now, now
 	m.Step(now, q)
 }
