@@ -116,14 +116,20 @@ const patience = 60 * time.Second
 // wait polls until ok says yes.
 func wait(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.After(patience)
+	within(t, patience, what, ok)
+}
+
+// within is wait for what may take longer.
+func within(t testing.TB, d time.Duration, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.After(d)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("waited %s in vain for %s", patience, what)
+			t.Fatalf("waited %s in vain for %s", d, what)
 		}
 	}
 }

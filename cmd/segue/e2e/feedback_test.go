@@ -53,9 +53,13 @@ func (w *world) reports(from, to string, message []byte) (int, string) {
 }
 
 func bounceMail(path, address string) []byte {
+	return bounceFor(path, address, rfc5321.EnhancedCode{5, 1, 1}, "550 5.1.1 no such user")
+}
+
+func bounceFor(path, address string, status rfc5321.EnhancedCode, text string) []byte {
 	return dsn.Build(dsn.Notification{
 		From: "MAILER-DAEMON@mx50.test", To: path, Date: time.Now(), MessageID: "d1@mx50.test", ReportingMTA: "mx50.test",
-		Recipients: []dsn.Recipient{{Final: address, Action: dsn.Failed, Status: rfc5321.EnhancedCode{5, 1, 1}, DiagnosticType: "smtp", Diagnostic: "550 5.1.1 no such user"}},
+		Recipients: []dsn.Recipient{{Final: address, Action: dsn.Failed, Status: status, DiagnosticType: "smtp", Diagnostic: text}},
 	})
 }
 
