@@ -11,17 +11,20 @@ import (
 )
 
 // counts are how many recipients are where: kept by the machine's goroutine,
-// read by metrics and operators.
+// read by metrics and operators. The sums are kept beside the parts, so that
+// whoever reads does not stop the machine for a walk over every domain.
 type counts struct {
 	mu        sync.Mutex
 	lanes     map[countKey]*Count
-	providers map[string]string // of a domain with a named provider, once resolved
-	sweep     int               // size of providers at which domains without mail are forgotten
+	sums      map[sumKey]*Count
+	total     Count
+	classes   map[store.ClassID]bool // seen so far
+	providers map[string]string      // of a domain with a named provider, once resolved
+	sweep     int                    // size of providers at which domains without mail are forgotten
 	caps      map[schedule.BudgetKey]*Budget
 	order     []schedule.BudgetKey
 	day       schedule.Day
 	dayStart  time.Time
-	inFlight  int
 }
 
 type countKey struct {
@@ -29,9 +32,22 @@ type countKey struct {
 	class  store.ClassID
 }
 
+// sumKey is a lane as operators see it: a class at a provider.
+type sumKey struct {
+	class    store.ClassID
+	provider string
+}
+
 // Count is how many recipients of a (domain, class) are where.
 type Count struct {
 	Waiting, Held, InFlight int
+}
+
+// change adds n times d.
+func (c *Count) change(d Count, n int) {
+	c.Waiting += n * d.Waiting
+	c.Held += n * d.Held
+	c.InFlight += n * d.InFlight
 }
 
 // Budget is a budget of today and what was used of it.
@@ -41,51 +57,61 @@ type Budget struct {
 
 func (c *counts) init() {
 	c.lanes = make(map[countKey]*Count)
+	c.sums = make(map[sumKey]*Count)
+	c.classes = make(map[store.ClassID]bool)
 	c.providers = make(map[string]string)
 	c.sweep = minSweep
 	c.caps = make(map[schedule.BudgetKey]*Budget)
 }
 
-func (c *counts) change(domain string, class store.ClassID, f func(*Count)) {
+// change adds to the counts of a (domain, class) and to the sums it is part of.
+func (c *counts) change(domain string, class store.ClassID, d Count) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	key := countKey{domain, class}
-	n := c.lanes[key]
-	if n == nil {
-		n = &Count{}
-		c.lanes[key] = n
+	c.classes[class] = true
+	bump(c.lanes, countKey{domain, class}, d, 1)
+	bump(c.sums, sumKey{class, c.providers[domain]}, d, 1)
+	c.total.change(d, 1)
+}
+
+// bump adds n times d to the count of a key. What counts nothing is not kept.
+func bump[K comparable](m map[K]*Count, key K, d Count, n int) {
+	t := m[key]
+	if t == nil {
+		t = &Count{}
+		m[key] = t
 	}
-	f(n)
-	if *n == (Count{}) {
-		delete(c.lanes, key)
+	t.change(d, n)
+	if *t == (Count{}) {
+		delete(m, key)
 	}
 }
 
 func (c *counts) add(domain string, class store.ClassID, n int) {
-	c.change(domain, class, func(t *Count) { t.Waiting += n })
+	c.change(domain, class, Count{Waiting: n})
 }
 
 func (c *counts) park(domain string, class store.ClassID, n int) {
-	c.change(domain, class, func(t *Count) { t.Held += n })
+	c.change(domain, class, Count{Held: n})
 }
 
 func (c *counts) fly(domain string, class store.ClassID, n int) {
-	c.change(domain, class, func(t *Count) {
-		t.InFlight += n
-		c.inFlight += n
-	})
+	c.change(domain, class, Count{InFlight: n})
 }
 
 func (c *counts) flying() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.inFlight
+	return c.total.InFlight
 }
 
 // place notes a domain's provider, for labels.
 func (c *counts) place(domain, provider string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if old := c.providers[domain]; old != provider {
+		c.moveSums(domain, old, provider)
+	}
 	if provider == "" {
 		delete(c.providers, domain)
 		return
@@ -104,6 +130,17 @@ func (c *counts) place(domain, provider string) {
 		}
 	}
 	c.sweep = max(minSweep, 2*len(c.providers))
+}
+
+// moveSums counts a domain's mail at another provider.
+func (c *counts) moveSums(domain, from, to string) {
+	for class := range c.classes {
+		if n := c.lanes[countKey{domain, class}]; n != nil {
+			d := *n
+			bump(c.sums, sumKey{class, from}, d, -1)
+			bump(c.sums, sumKey{class, to}, d, 1)
+		}
+	}
 }
 
 // minSweep is far more domains than the machine remembers without mail: one that
@@ -164,29 +201,11 @@ func (q *Queue) Lanes() []Lane {
 	classes := q.store.Classes()
 	q.counts.mu.Lock()
 	defer q.counts.mu.Unlock()
-	type key struct {
-		class    store.ClassID
-		provider string
+	list := make([]Lane, 0, len(q.counts.sums))
+	for k, n := range q.counts.sums {
+		list = append(list, Lane{Class: classes[k.class], Provider: k.provider, Count: *n})
 	}
-	sums := make(map[key]*Lane)
-	var list []*Lane
-	for k, n := range q.counts.lanes {
-		at := key{k.class, q.counts.providers[k.domain]}
-		l := sums[at]
-		if l == nil {
-			l = &Lane{Class: classes[k.class], Provider: at.provider}
-			sums[at] = l
-			list = append(list, l)
-		}
-		l.Waiting += n.Waiting
-		l.Held += n.Held
-		l.InFlight += n.InFlight
-	}
-	out := make([]Lane, len(list))
-	for i, l := range list {
-		out[i] = *l
-	}
-	return out
+	return list
 }
 
 // BudgetsToday are the caps in force and what was charged against them.
@@ -204,11 +223,5 @@ func (q *Queue) BudgetsToday() []Budget {
 func (q *Queue) Total() Count {
 	q.counts.mu.Lock()
 	defer q.counts.mu.Unlock()
-	var t Count
-	for _, n := range q.counts.lanes {
-		t.Waiting += n.Waiting
-		t.Held += n.Held
-		t.InFlight += n.InFlight
-	}
-	return t
+	return q.counts.total
 }

@@ -41,6 +41,7 @@ func BenchmarkBudgetedSend(b *testing.B) { benchmark(b, budgetedSend(b, 20_000))
 func BenchmarkDeepSend(b *testing.B) { benchmark(b, deepSend(b, 20_000)) }
 
 func benchmark(b *testing.B, turn func()) {
+	b.Helper()
 	b.ReportAllocs()
 	b.ResetTimer()
 	for range b.N {

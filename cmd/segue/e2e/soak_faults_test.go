@@ -51,6 +51,7 @@ type feedback struct {
 // makeFaults makes one host per domain. Two in three are decent and only
 // defer, refuse and take their time; each of the others has a vice.
 func makeFaults(t *testing.T, w *world, l *soakLedger) *faults {
+	t.Helper()
 	f := &faults{w: w, l: l, grey: make(map[string]bool), back: make(chan feedback, 1000)}
 	cert, _, err := mtatest.Certificate("mx.test")
 	if err != nil {
@@ -59,7 +60,7 @@ func makeFaults(t *testing.T, w *world, l *soakLedger) *faults {
 	var zone strings.Builder
 	for n := range soakDomains {
 		h := &mailhost{
-			name: fmt.Sprintf("mx%d.test", n), rand: rand.New(rand.NewPCG(uint64(n), 1)), //nolint:gosec // a mailhost's whims
+			name: fmt.Sprintf("mx%d.test", n), rand: rand.New(rand.NewPCG(uint64(n), 1)),
 			temper: temper{slow: 0.01, defers: 0.01}, rcpt: f.rcpt, took: f.took,
 		}
 		switch {

@@ -45,12 +45,12 @@ type letterPlan struct {
 }
 
 func plan(n int) letterPlan {
-	x := uint64(n)*0x9e3779b97f4a7c15 + 0x1234567 //nolint:gosec // a number, mixed
+	x := uint64(n)*0x9e3779b97f4a7c15 + 0x1234567
 	draw := func(limit int) int {
 		x ^= x >> 30
 		x *= 0xbf58476d1ce4e5b9
 		x ^= x >> 27
-		return int(x >> 8 % 1e9 % uint64(limit)) //nolint:gosec // below limit
+		return int(x >> 8 % 1e9 % uint64(limit))
 	}
 	p := letterPlan{transactional: draw(4) == 0, size: 2<<10 + draw(12<<10)}
 	if draw(20) == 0 {

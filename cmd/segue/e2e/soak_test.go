@@ -65,7 +65,7 @@ func TestSoak(t *testing.T) {
 	acting.run(func() error { return f.weather(loading) })
 	acting.run(func() error { return f.operate(loading) })
 	load := startLoad(loading, w, l)
-	rate := soakRate(t, loading, load, length)
+	rate := soakRate(loading, t, load, length)
 	acting.run(func() error { load.pace(loading, rate); return nil })
 	samples := w.sample(l, length)
 	stopLoad()
@@ -95,6 +95,7 @@ func TestSoak(t *testing.T) {
 
 // soakLength is SOAK.
 func soakLength(t *testing.T) time.Duration {
+	t.Helper()
 	text := os.Getenv("SOAK")
 	if text == "" {
 		return time.Minute
@@ -107,7 +108,8 @@ func soakLength(t *testing.T) time.Duration {
 }
 
 // soakRate is SOAK_RATE, or half of what the engine is measured to take.
-func soakRate(t *testing.T, ctx context.Context, load *soakLoad, length time.Duration) float64 {
+func soakRate(ctx context.Context, t *testing.T, load *soakLoad, length time.Duration) float64 {
+	t.Helper()
 	if n := envNumber(t, "SOAK_RATE", 0); n > 0 {
 		return float64(n)
 	}
@@ -121,6 +123,7 @@ func soakRate(t *testing.T, ctx context.Context, load *soakLoad, length time.Dur
 
 // envNumber is a number from the environment.
 func envNumber(t *testing.T, name string, fallback int) int {
+	t.Helper()
 	text := os.Getenv(name)
 	if text == "" {
 		return fallback

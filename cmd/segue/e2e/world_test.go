@@ -39,7 +39,7 @@ data_dir = "%[1]s/data"
 secrets_dir = "%[1]s/secrets"
 %[5]s
 [queue]
-memtable_size = "8MiB"
+memtable_size = "%[7]s"
 min_free = "%[6]s"
 [dns]
 servers = ["%[3]s"]
@@ -94,6 +94,8 @@ type world struct {
 	more    string // tables for its end
 	minFree string
 
+	memtable string // small by default: many worlds run at once
+
 	*process
 }
 
@@ -108,7 +110,7 @@ func newWorld(t testing.TB) *world {
 		t.Fatal(err)
 	}
 	n := subnet().As4()
-	w := &world{t: t, dir: dir, net: fmt.Sprintf("127.%d.%d", n[1], n[2]), zones: mtatest.NewZones(""), minFree: "1MiB"}
+	w := &world{t: t, dir: dir, net: fmt.Sprintf("127.%d.%d", n[1], n[2]), zones: mtatest.NewZones(""), minFree: "1MiB", memtable: "8MiB"}
 	var stop func()
 	if w.dns, stop, err = w.zones.Serve(); err != nil {
 		t.Fatal(err)
@@ -140,7 +142,7 @@ func (w *world) write(name, text string) string {
 
 // config writes the configuration and returns its path.
 func (w *world) config() string {
-	return w.write("segue.toml", fmt.Sprintf(base, w.dir, w.ip(1), w.dns, w.net, w.head, w.minFree)+w.more)
+	return w.write("segue.toml", fmt.Sprintf(base, w.dir, w.ip(1), w.dns, w.net, w.head, w.minFree, w.memtable)+w.more)
 }
 
 // exchanger starts a mail server at the nth address and makes it the MX of the
