@@ -204,11 +204,10 @@ func (f *faults) operate(ctx context.Context) error {
 }
 
 func (f *faults) act(ctx context.Context, turn int) error {
-	domain := soakDomain(turn / 8 % soakDomains)
 	var err error
 	switch turn % 8 {
 	case 0:
-		_, err = f.w.api.QueueAct(ctx, api.QueueAct{Action: "hold", Name: "soak", Query: api.QueueQuery{Domain: domain}})
+		_, err = f.w.api.QueueAct(ctx, api.QueueAct{Action: "hold", Name: "soak", All: true})
 	case 2:
 		_, err = f.w.api.QueueAct(ctx, api.QueueAct{Action: "release", Query: api.QueueQuery{State: "held"}})
 	case 3:
