@@ -97,7 +97,13 @@ func (m methods) find(ctx context.Context, q api.QueueQuery) ([]store.Entry, map
 		}
 		from = store.ID{Message: id.Message, Recipient: id.Recipient + 1}
 	}
-	list, err := m.queue.List(from, limit(q.Limit), func(e *store.Entry, c store.Class) bool { return selects(&q, e, c, flying) })
+	wanted := func(e *store.Entry, c store.Class) bool { return selects(&q, e, c, flying) }
+	var list []store.Entry
+	if q.Domain != "" {
+		list, err = m.queue.ListDomain(q.Domain, from, limit(q.Limit), wanted)
+	} else {
+		list, err = m.queue.List(from, limit(q.Limit), wanted)
+	}
 	return list, flying, err
 }
 

@@ -105,6 +105,18 @@ func (c *counts) flying() int {
 	return c.total.InFlight
 }
 
+// held reports whether some of a domain's mail is parked.
+func (c *counts) held(domain string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for class := range c.classes {
+		if n := c.lanes[countKey{domain, class}]; n != nil && n.Held > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // place notes a domain's provider, for labels.
 func (c *counts) place(domain, provider string) {
 	c.mu.Lock()

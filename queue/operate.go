@@ -237,6 +237,42 @@ func (q *Queue) List(from store.ID, limit int, keep func(*store.Entry, store.Cla
 	return list, err
 }
 
+// ListDomain is List for the recipients at one domain. It does not read the rest
+// of the queue, unless some of the domain's mail is held: holds are not kept by domain.
+func (q *Queue) ListDomain(domain string, from store.ID, limit int, keep func(*store.Entry, store.Class) bool) ([]store.Entry, error) {
+	if q.counts.held(domain) {
+		return q.List(from, limit, func(e *store.Entry, c store.Class) bool {
+			return e.Address.Domain == domain && (keep == nil || keep(e, c))
+		})
+	}
+	const idsAtOnce = 10_000
+	var list []store.Entry
+	for more := true; more; {
+		var ids []store.ID
+		var err error
+		if ids, more, err = q.store.OfDomain(domain, from, max(limit, idsAtOnce)); err != nil {
+			return nil, err
+		}
+		for _, id := range ids {
+			from = store.ID{Message: id.Message, Recipient: id.Recipient + 1}
+			r, err := q.store.Recipient(id)
+			if errors.Is(err, store.ErrStale) {
+				continue // it left meanwhile
+			}
+			if err != nil {
+				return nil, err
+			}
+			if e := (store.Entry{ID: id, Recipient: r}); keep == nil || keep(&e, q.store.Class(r.Class)) {
+				list = append(list, e)
+			}
+			if len(list) == limit {
+				return list, nil
+			}
+		}
+	}
+	return list, nil
+}
+
 // Flying are the recipients in flight.
 func (q *Queue) Flying(ctx context.Context) (map[store.ID]bool, error) {
 	m := make(map[store.ID]bool)

@@ -98,6 +98,8 @@ type depth struct {
 	*world
 	t               *testing.T
 	queued, domains int
+	body            string
+	hash            dkim.BodyHash
 
 	mu      sync.Mutex
 	got     []uint8 // by message: how often it arrived
@@ -115,7 +117,9 @@ type depth struct {
 func newDepth(t *testing.T, queued, domains int) *depth {
 	t.Helper()
 	d := &depth{world: newWorld(t), t: t, queued: queued, domains: domains, got: make([]uint8, queued), marks: make(map[int]chan time.Time)}
-	d.memtable = "64MiB" // the default
+	d.memtable = "64MiB"                                                                            // the default
+	d.body = strings.Repeat("so much to say, and nobody to say it to today, we shall wait\r\n", 32) // 2 kB
+	d.hash = dkim.HashBody([]byte(d.body))
 	var zone strings.Builder
 	for n := range deepSites {
 		h := &mailhost{name: fmt.Sprintf("mx%d.test", n), took: d.arrive, rand: rand.New(rand.NewPCG(1, 1))}
@@ -176,15 +180,13 @@ func (d *depth) fill() {
 // add writes one message.
 func (d *depth) add(tx *store.Tx, n int, now time.Time) error {
 	header := fmt.Sprintf("From: Shop <news@example.com>\r\nSubject: %d\r\nDate: %s\r\nMessage-ID: <%d@example.com>\r\n\r\n", n, now.Format(time.RFC1123Z), n)
-	body := strings.Repeat("so much to say, and nobody to say it to today, we shall wait\r\n", 32) // 2 kB
-	hash := dkim.HashBody([]byte(body))
 	to := rfc5321.Address{Local: fmt.Sprintf("r%d", n), Domain: deepDomain(n % d.domains)}
 	m := store.Message{
 		Received: now, Sender: rfc5321.Address{Local: "news", Domain: "example.com"}, Recipients: 1, Remaining: 1,
-		Size: int64(len(header) + len(body)), HeaderSize: int64(len(header)), Stream: "marketing", Credential: "local", Domain: "example.com", BodyHash: hash[:],
+		Size: int64(len(header) + len(d.body)), HeaderSize: int64(len(header)), Stream: "marketing", Credential: "local", Domain: "example.com", BodyHash: d.hash[:],
 	}
 	mid := tx.NewMessage()
-	tx.AddMessage(mid, &m, []byte(header+body))
+	tx.AddMessage(mid, &m, []byte(header+d.body))
 	class := store.Class{Stream: m.Stream, Tier: "new", Pool: "deep"}
 	id, _ := tx.Class(class)
 	tx.Add(store.ID{Message: mid}, store.Recipient{Address: to, Class: id, Due: tx.Now(), Queued: tx.Now(), Expires: tx.Now().Add(24 * time.Hour)})
