@@ -7,7 +7,8 @@
 //
 // It is not where logic is tested; every rule has its own test beside its package.
 // Here is what only the whole shows: nothing is lost between processes. Begin with
-// newWorld, then world.start. The tests need Postfix, swaks and their like for peers;
+// newWorld, then world.start. TestSoak and TestDeepQueue are as long and as deep as the
+// environment says (SOAK, SOAK_RATE; QUEUED, DOMAINS, SENT); -v prints their tables. The tests need Postfix, swaks and their like for peers;
 // mta/mtatest/peer says which Debian package is missing.
 package e2e
 
