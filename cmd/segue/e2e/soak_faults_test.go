@@ -168,15 +168,23 @@ func (f *faults) feedBack(ctx context.Context) error {
 	}
 }
 
-// weather makes DNS fail now and then, and closes a port for a while.
+// weather makes DNS fail now and then, and closes a port for a while. Each failure
+// ends after two seconds, whether somebody met it or not: one that waited for a
+// victim would meet every probe of a site that backs off.
 func (f *faults) weather(ctx context.Context) error {
 	for turn := 0; pauseFor(ctx, 5*time.Second); turn++ {
-		fate := mtatest.Fate{Rcode: dns.RcodeServerFailure, Times: 6}
+		fate := mtatest.Fate{Rcode: dns.RcodeServerFailure}
 		if turn%2 == 1 {
-			fate = mtatest.Fate{Silent: true, Times: 3}
+			fate = mtatest.Fate{Silent: true}
 		}
-		f.w.zones.Fail(soakDomain(turn%soakDomains), fate)
-		f.w.zones.Fail(fmt.Sprintf("mx%d.test", (turn+7)%soakDomains), fate)
+		names := []string{soakDomain(turn % soakDomains), fmt.Sprintf("mx%d.test", (turn+7)%soakDomains)}
+		for _, name := range names {
+			f.w.zones.Fail(name, fate)
+		}
+		pauseFor(ctx, 2*time.Second)
+		for _, name := range names {
+			f.w.zones.Fail(name, mtatest.Fate{})
+		}
 		switch h := f.hosts[closing]; turn % 8 {
 		case 2:
 			h.close()

@@ -214,6 +214,9 @@ func balanced(t *testing.T, l *soakLedger, f *faults, load *soakLoad) {
 	}
 	t.Logf("%d messages, %d recipients, %d refused for now; %d arrived, %d more without an answer; %d reports came back, %d were too many; events: %v",
 		l.messages, l.recipients, load.later.Load(), l.arrived, l.repeated, f.sent.Load(), f.lost.Load(), l.kinds)
+	if l.kinds[event.Delivered] < l.recipients/2 {
+		t.Errorf("%d of %d recipients were delivered: this was no soak but an outage", l.kinds[event.Delivered], l.recipients)
+	}
 	for _, kind := range []event.Kind{event.Delivered, event.Deferred, event.Bounced, event.Suppressed, event.DSN, event.Held, event.Released, event.SuppressLift} {
 		if l.kinds[kind] == 0 {
 			t.Errorf("nothing was %s in the whole soak", kind)
