@@ -28,12 +28,12 @@ func TestDeliversEverything(t *testing.T) {
 }
 
 // BenchmarkSteadyState is one recipient's way through the machine (Queued,
-// Take, Concluded, Take) while 20,000 sites hold 500,000 waiting recipients,
-// a fifth of them in lanes that wait for a budget.
+// Take, Concluded, Take) while 20,000 sites hold 500,000 waiting recipients, some
+// of them, at every fifth site, in lanes that wait for a budget.
 func BenchmarkSteadyState(b *testing.B) { benchmark(b, steadyState(b, 20_000)) }
 
 // BenchmarkBudgetedSend is a recipient that spends a token at once: pace releases
-// one a millisecond, and ten thousand lanes wait in line.
+// one every two milliseconds, and eight thousand lanes wait in line.
 func BenchmarkBudgetedSend(b *testing.B) { benchmark(b, budgetedSend(b, 20_000)) }
 
 // BenchmarkDeepSend is a recipient out of a backlog that the disk holds, with
