@@ -62,7 +62,9 @@ func TestTheSigningBackendIsShown(t *testing.T) {
 			if _, text := w.get("/metrics"); !strings.Contains(text, count(c.backend)+" 5\n") || strings.Contains(text, count(other)) {
 				t.Errorf("after 5 messages /metrics has not 5 signatures of %s", c.backend)
 			}
-			verified(t, mx.Messages())
+			for _, m := range mx.Messages() {
+				verified(t, m.Data)
+			}
 			w.stop()
 		})
 	}
