@@ -18,6 +18,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -211,6 +212,9 @@ func tamper(text []byte) map[string][]byte {
 		}
 		return f
 	}, body)
+	if !slices.ContainsFunc(header, func(f []byte) bool { return is(f, "Reply-To") }) {
+		list["added"] = append([]byte("Reply-To: Mallory <mallory@example.org>\r\n"), text...)
+	}
 	list["removed"] = build(func(f []byte) []byte {
 		if is(f, "Message-ID") {
 			return nil
