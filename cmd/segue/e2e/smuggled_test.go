@@ -14,6 +14,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/emersion/go-msgauth/dkim"
+
 	"github.com/seguemta/segue/mta/event"
 	"github.com/seguemta/segue/mta/mtatest"
 )
@@ -380,6 +382,20 @@ func strayOctet(b []byte) int {
 		}
 	}
 	return -1
+}
+
+// verified checks that a message arrived as it was signed.
+func verified(t *testing.T, data []byte) {
+	t.Helper()
+	list, err := dkim.VerifyWithOptions(bytes.NewReader(data), &dkim.VerifyOptions{LookupTXT: func(name string) ([]string, error) {
+		if name != "s1._domainkey.example.com" {
+			return nil, fmt.Errorf("no record %s", name)
+		}
+		return []string{public(t)}, nil
+	}})
+	if err != nil || len(list) != 1 || list[0].Err != nil || list[0].Domain != "example.com" {
+		t.Errorf("signatures %+v, %v\n%.2000q", list, err, data)
+	}
 }
 
 // post submits by HTTP and returns the status.
