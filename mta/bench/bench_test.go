@@ -54,7 +54,7 @@ func TestLedgersAgree(t *testing.T) {
 	if r.Sent != 1000 || r.Accepted != 1000 || len(r.Errors) != 0 {
 		t.Errorf("the sender counts %+v", r)
 	}
-	if k.Messages != 1000 || k.Recipients != 1000 || k.Unique != 1000 || k.Duplicates != 0 || k.Connections != 8 || k.Octets != 2000*1000 {
+	if k.Messages != 1000 || k.Recipients != 1000 || k.Unique != 1000 || k.Duplicates != 0 || k.Connections < 1 || k.Connections > 8 || k.Octets != 2000*1000 {
 		t.Errorf("the sink counts %+v", k)
 	}
 	if a, b := lines(&sent), lines(&taken); !slices.Equal(a, b) || len(a) != 1000 || a[0] != "r00000000@dest0.example\n" || a[999] != "r00000999@dest0.example\n" {
