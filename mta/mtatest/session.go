@@ -173,7 +173,7 @@ func (s *session) doData(line string) error {
 	if s.br.Buffered() > 0 {
 		s.violation("input behind DATA")
 	}
-	if len(s.msg.Data) > 0 {
+	if s.mail && len(s.msg.Data) > 0 { // of this message, not the one before
 		s.violation("DATA after BDAT")
 	}
 	fallback := "354 go ahead"
