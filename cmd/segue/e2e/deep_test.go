@@ -142,7 +142,7 @@ func newDepth(t *testing.T, queued, domains int) *depth {
 	// that is behind by half a million events is another measurement.
 	d.more = fmt.Sprintf(deepMore, d.net, deepPlan)
 	began := time.Now()
-	d.start()
+	d.startWithin(10 * time.Minute)
 	within(t, 10*time.Minute, "the contacts to know everybody", func() bool { return int(d.metric("segue_contacts")) >= queued })
 	d.took.follow = time.Since(began)
 	d.stop()
@@ -234,7 +234,7 @@ func (d *depth) measure(sent int) *depth {
 	d.more = fmt.Sprintf(deepMore, d.net, "")
 	first, quarter, last := d.mark(1), d.mark(max(1, sent/4)), d.mark(sent)
 	began := time.Now()
-	d.start()
+	d.startWithin(10 * time.Minute)
 	d.took.ready = time.Since(began)
 	d.ready = d.usage()
 	at := d.await(first)

@@ -176,14 +176,25 @@ func (w *world) mx(n int, domains ...string) {
 // start runs `segue serve` and waits until it is ready.
 func (w *world) start() {
 	w.t.Helper()
+	w.startWithin(patience)
+}
+
+// startWithin is start for an engine that has much to read.
+func (w *world) startWithin(d time.Duration) {
+	w.t.Helper()
 	w.process = run(w.t, program(w.t), "serve", "--config", w.config())
-	w.ready()
+	w.readyWithin(d)
 }
 
 // ready waits until the engine takes mail.
 func (w *world) ready() {
 	w.t.Helper()
-	wait(w.t, "the engine to be ready", func() bool {
+	w.readyWithin(patience)
+}
+
+func (w *world) readyWithin(d time.Duration) {
+	w.t.Helper()
+	within(w.t, d, "the engine to be ready", func() bool {
 		select {
 		case <-w.ended:
 			w.t.Fatalf("the engine ended: %v\n%s", w.err, w.log.String())
