@@ -168,8 +168,8 @@ func (s *siege) guess() {
 	c := login(owner, "tulip")
 	c.expect("235")
 	c.ask("250", "MAIL FROM:<news@example.com>", "RSET")
-	if _, text := s.get("/metrics"); !strings.Contains(text, `segue_logins_total{result="failed"} 50`) {
-		s.t.Errorf("not fifty guesses were checked")
+	if _, text := s.get("/metrics"); !strings.Contains(text, `segue_logins_total{result="failed"} 50`+"\n"+`segue_logins_total{result="limited"} 32`) {
+		s.t.Errorf("not fifty of 82 guesses were checked")
 	}
 	// An address that goes on is not spoken to any more, and many connections do not
 	// get it more guesses.

@@ -355,7 +355,7 @@ func (w *world) nothingSmuggledLeaves(t *testing.T, mx *mtatest.Exchanger, r *ta
 		if _, rest, _ := strings.Cut(text, "\r\n\r\n"); !known || body != "" && rest != body {
 			t.Errorf("to %v arrived %.300q, not %.300q", m.To, rest, body)
 		}
-		signatureHolds(t, m.Data)
+		verified(t, m.Data)
 	}
 	if v := mx.Violations(); len(v) > 0 {
 		t.Errorf("violations of the protocol: %q", v)
@@ -384,8 +384,8 @@ func strayOctet(b []byte) int {
 	return -1
 }
 
-// signatureHolds checks that a message arrived as it was signed.
-func signatureHolds(t *testing.T, data []byte) {
+// verified checks that a message arrived as it was signed.
+func verified(t *testing.T, data []byte) {
 	t.Helper()
 	list, err := dkim.VerifyWithOptions(bytes.NewReader(data), &dkim.VerifyOptions{LookupTXT: func(name string) ([]string, error) {
 		if name != "s1._domainkey.example.com" {
