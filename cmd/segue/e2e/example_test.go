@@ -77,11 +77,11 @@ func TestEveryMistakeInAConfigurationIsSaidAtOnce(t *testing.T) {
 
 // broken is what the test above expects.
 const broken = `FILE:10: budget_zone: "Mars" is not a time zone known here (write a name such as "UTC" or "Europe/Berlin")
-FILE:56: listener[0].maximum_size: unknown key (did you mean "max_size"?)
-FILE:70: listener[2].purpose: "feedbak" is not one of submission, feedback (did you mean "feedback"?)
-FILE:93: domain[example.com].dkim[e2026].key_file: DIR/dkim/missing.pem cannot be read: no such file or directory (the file must exist and be readable by the user that segue runs as)
-FILE:124: source[t1]: warning: is in no pool: nothing leaves through it (name it in a [[pool.member]])
-FILE:152: pool[transactional].member[t2].source: there is no source "t2" (did you mean "t1"?)
-FILE:250: segment[high-value-trial].where: column 1: unknown attribute contact.sttus (did you mean contact.status?)
+FILE:57: listener[0].maximum_size: unknown key (did you mean "max_size"?)
+FILE:71: listener[2].purpose: "feedbak" is not one of submission, feedback (did you mean "feedback"?)
+FILE:94: domain[example.com].dkim[e2026].key_file: DIR/dkim/missing.pem cannot be read: no such file or directory (the file must exist and be readable by the user that segue runs as)
+FILE:125: source[t1]: warning: is in no pool: nothing leaves through it (name it in a [[pool.member]])
+FILE:153: pool[transactional].member[t2].source: there is no source "t2" (did you mean "t1"?)
+FILE:251: segment[high-value-trial].where: column 1: unknown attribute contact.sttus (did you mean contact.status?)
 segue: FILE is not valid: 6 errors, 1 warning
 `
