@@ -100,7 +100,7 @@ func (m methods) find(ctx context.Context, q api.QueueQuery) ([]store.Entry, map
 	wanted := func(e *store.Entry, c store.Class) bool { return selects(&q, e, c, flying) }
 	var list []store.Entry
 	if q.Domain != "" {
-		list, err = m.queue.ListDomain(q.Domain, from, limit(q.Limit), wanted)
+		list, err = m.queue.ListDomain(ctx, q.Domain, from, limit(q.Limit), wanted)
 	} else {
 		list, err = m.queue.List(from, limit(q.Limit), wanted)
 	}

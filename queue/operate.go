@@ -239,7 +239,10 @@ func (q *Queue) List(from store.ID, limit int, keep func(*store.Entry, store.Cla
 
 // ListDomain is List for the recipients at one domain. It does not read the rest
 // of the queue, unless some of the domain's mail is held: holds are not kept by domain.
-func (q *Queue) ListDomain(domain string, from store.ID, limit int, keep func(*store.Entry, store.Class) bool) ([]store.Entry, error) {
+func (q *Queue) ListDomain(ctx context.Context, domain string, from store.ID, limit int, keep func(*store.Entry, store.Class) bool) ([]store.Entry, error) {
+	if err := q.Counted(ctx); err != nil { // a hold that was answered is among the held
+		return nil, err
+	}
 	if q.counts.held(domain) {
 		return q.List(from, limit, func(e *store.Entry, c store.Class) bool {
 			return e.Address.Domain == domain && (keep == nil || keep(e, c))
