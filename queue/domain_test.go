@@ -37,14 +37,18 @@ func TestListOfADomain(t *testing.T) {
 					return e.Address.Domain == "d1.example" && (keep == nil || keep(e, c))
 				})
 			})
-			got := pages(t, func(from store.ID) ([]store.Entry, error) { return r.ListDomain(t.Context(), "d1.example", from, 4, keep) })
+			got := pages(t, func(from store.ID) ([]store.Entry, error) {
+				return r.ListDomain(t.Context(), "d1.example", from, 4, keep)
+			})
 			if len(want) < 7 || !slices.Equal(got, want) {
 				t.Errorf("the domain has %v, everything says %v", got, want)
 			}
 		}
 	}
 	compare()
-	all := pages(t, func(from store.ID) ([]store.Entry, error) { return r.ListDomain(t.Context(), "d1.example", from, 4, nil) })
+	all := pages(t, func(from store.ID) ([]store.Entry, error) {
+		return r.ListDomain(t.Context(), "d1.example", from, 4, nil)
+	})
 	ids, more, err := r.st.OfDomain("d1.example", all[2], 5)
 	if err != nil || !more || !slices.Equal(ids, all[2:7]) {
 		t.Errorf("five from the third on: %v, more %v, %v; want %v", ids, more, err, all[2:7])
