@@ -224,7 +224,7 @@ func TestRaceAPowerCutAtMidnightExceedsNoCap(t *testing.T) {
 	t.Parallel()
 	cuts := 0
 	for i, at := range nights(t) {
-		for seed := range uint64(12) {
+		for seed := range uint64(8) {
 			synctest.Test(t, func(t *testing.T) {
 				seen, charged := night(t, seed+100*uint64(i), at, true, false)
 				for day, n := range seen {

@@ -195,7 +195,7 @@ func inFlightActs() []inFlightAct {
 		{"release", func(r *running, id store.ID) error { return r.Release(ctx, id) }, "released", true, false},
 		{"drop", func(r *running, id store.ID) error { return r.Drop(ctx, id, "not wanted") }, "dropped", true, true},
 		{"expiry", func(*running, store.ID) error {
-			time.Sleep(25 * time.Hour)
+			time.Sleep(31 * time.Minute)
 			return nil
 		}, "expired", false, true},
 	}
@@ -218,7 +218,9 @@ func actInFlight(t *testing.T, x inFlightAct, end Kind) {
 	w.pause = func(context.Context) { <-gate }
 	w.answer = func(*store.Entry) Outcome { return Outcome{Kind: end, Reply: rfc5321.Reply{Code: 250}} }
 	r := start(t, mem, w)
-	id := store.ID{Message: r.enqueue(r.message("a", "cooling"))}
+	s := r.message("a", "cooling")
+	s.Recipients[0].Expires = time.Now().Add(30 * time.Minute)
+	id := store.ID{Message: r.enqueue(s)}
 	synctest.Wait()
 	answer := errNoAnswer
 	var wg sync.WaitGroup
