@@ -177,7 +177,9 @@ func night(t testing.TB, seed uint64, at time.Time, cut, forgetful bool) (seen m
 	if cut {
 		time.Sleep(time.Duration(roll(15000)) * time.Millisecond)
 		var left *vfs.MemFS
-		b.power(true, func() { left = mem.CrashClone(vfs.CrashCloneCfg{RNG: rand.New(rand.NewPCG(seed, 12)), UnsyncedDataPercent: roll(101)}) })
+		b.power(true, func() {
+			left = mem.CrashClone(vfs.CrashCloneCfg{RNG: rand.New(rand.NewPCG(seed, 12)), UnsyncedDataPercent: roll(101)})
+		})
 		r.stop()
 		b.power(false, func() {})
 		r = startWith(t, left, w, fast)
