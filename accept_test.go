@@ -31,6 +31,7 @@ func TestAcceptanceRunner(t *testing.T) {
 		{"no test files", "1\tit runs nothing\techo '?  x [no test files]'\n", "", []string{"FAIL 1", "matched no test"}, false},
 		{"too slow", "1\tit hangs\ttail -f /dev/null\n", "TIMEOUT=1", []string{"FAIL 1", "still running after 1s"}, false},
 		{"one row", "1\tit breaks\tfalse\n2\tit says hello\techo hello\n", "ONLY=2", []string{"PASS 2", "1 passed, 0 failed, 0 todo"}, true},
+		{"two rows", "1\tit breaks\tfalse\n2\tit says hello\techo hello\n12\tit breaks\tfalse\n3\tit too\techo hello\n", "ONLY=3 2", []string{"PASS 2", "PASS 3", "2 passed, 0 failed"}, true},
 		{"no such row", "1\tit says hello\techo hello\n", "ONLY=2", []string{"has no row with id 2"}, false},
 		{"standard input is empty", "1\tit reads nothing\ttest -z \"$(cat)\"\n2\tit is asked too\techo hello\n", "", []string{"2 passed"}, true},
 		{"missing peers fail", "1\tCI is set\ttest $CI = true\n", "", []string{"1 passed"}, true},
