@@ -36,9 +36,11 @@ func (w *town) report(to string, data []byte) rfc5321.Reply {
 }
 
 // arrived waits for the nth message at the exchanger.
+// arrived waits for the nth message, and until its delivery is concluded:
+// feedback that comes sooner is put off.
 func (w *town) arrived(n int) mtatest.Message {
 	w.t.Helper()
-	w.settle(fmt.Sprintf("message %d", n), func() bool { return len(w.mx.Messages()) >= n })
+	w.settle(fmt.Sprintf("message %d", n), func() bool { return len(w.mx.Messages()) >= n && w.count("delivered") >= n })
 	return w.mx.Messages()[n-1]
 }
 
