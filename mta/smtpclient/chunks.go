@@ -2,7 +2,11 @@
 
 package smtpclient
 
-import "strconv"
+import (
+	"strconv"
+
+	"github.com/seguemta/segue/mta/rfc5321"
+)
 
 // together is how many replies may be under way when the message follows its
 // envelope in the same flight. They and a message of up to [watched] octets fit
@@ -22,12 +26,12 @@ const together = 8
 func (x *exchange) chunked() *Error {
 	c := x.c
 	w := newChunker(c, x.tx.Parts)
-	if !c.proven || len(x.pending) > together || w.size > watched {
+	if !c.proven || len(x.pending) == 0 || len(x.pending) > together || w.size > watched {
 		if err := x.settle(); err != nil || x.nobody() {
 			return err
 		}
 		if c.br.Buffered() > 0 {
-			return x.answered(c.unasked())
+			return x.tooSoon()
 		}
 	}
 	x.bdat = true
@@ -44,6 +48,55 @@ func (x *exchange) chunked() *Error {
 	}
 	return err
 }
+
+// tooSoon takes a reply that came before BDAT was said. Unlike one behind a 354 it
+// cannot speak of the message: it is a farewell, or the replies before it have moved.
+func (x *exchange) tooSoon() *Error {
+	r, phase, err := x.c.unasked()
+	if err == nil {
+		err = x.c.failReply(phase, r)
+		err.Err = ErrReply
+	}
+	if r.Code == 421 {
+		return x.answered(r, phase, err)
+	}
+	return x.astray(err)
+}
+
+// takeLast takes the answer to a message that left in one flight.
+func (x *exchange) takeLast(r rfc5321.Reply) *Error {
+	switch {
+	case positive(r) && x.cut != nil:
+		e := x.c.failReply(PhaseBody, r)
+		e.Err = ErrReply
+		return e
+	case len(x.pending) > 1 && !x.notChunking(r.Code) && x.outOfStep(r):
+		e := x.c.failReply(PhaseDot, r)
+		e.Err, e.Sent, e.Chunking = ErrReply, true, true
+		return e
+	default:
+		return x.answered(r, PhaseDot, nil)
+	}
+}
+
+// outOfStep reports that more replies came than commands were sent, so that
+// nobody knows if r was for the envelope or for the message. DATA would tell.
+// The others may be still to come: a yes to an address is none to a message. A 421
+// behind the last reply is only a farewell.
+func (x *exchange) outOfStep(r rfc5321.Reply) bool {
+	if positive(r) && aboutAddress(r) {
+		return true
+	}
+	n := x.c.br.Buffered()
+	if n == 0 {
+		return false
+	}
+	more, _ := x.c.br.Peek(min(n, 3))
+	return string(more) != "421"
+}
+
+// aboutAddress reports the enhanced codes of MAIL and RCPT (RFC 3463 section 3.2).
+func aboutAddress(r rfc5321.Reply) bool { return r.Enhanced[1] == 1 }
 
 // notChunking reports a server that offers BDAT and does not know it. These codes
 // are about the command; what DATA would be answered is still to be asked.

@@ -181,7 +181,7 @@ func (x *exchange) collect(werr error) *Error {
 		if err == nil {
 			x.replies++
 			if err = x.take(s, r); err != nil {
-				return err
+				return x.astray(err)
 			}
 			continue
 		}
@@ -211,12 +211,28 @@ func (x *exchange) broke(err *Error, seen []step, r rfc5321.Reply) *Error {
 		// answered the command before. A recipient is better tried twice than
 		// bounced for the answer to another.
 		for _, s := range seen {
-			if s.phase == PhaseRcpt && x.res.Recipients[s.rcpt].Phase == PhaseRcpt {
-				x.res.Recipients[s.rcpt] = Outcome{}
-			}
+			x.unsay(s)
 		}
 	}
 	return err
+}
+
+// astray settles a reply that cannot follow its command. Then there was one too
+// many before it, also in an earlier flight, and those behind that one have moved.
+func (x *exchange) astray(err *Error) *Error {
+	if errors.Is(err.Err, ErrReply) {
+		for _, i := range x.todo {
+			x.unsay(step{PhaseRcpt, i})
+		}
+	}
+	return err
+}
+
+// unsay takes back the refusal of a recipient that may have been meant for another.
+func (x *exchange) unsay(s step) {
+	if s.phase == PhaseRcpt && x.res.Recipients[s.rcpt].Phase == PhaseRcpt {
+		x.res.Recipients[s.rcpt] = Outcome{}
+	}
 }
 
 // take notes one reply and says whether it can follow its command.
@@ -287,34 +303,6 @@ func tooMany(r rfc5321.Reply) rfc5321.Reply {
 	return r
 }
 
-// takeLast takes the answer to a message that left in one flight.
-func (x *exchange) takeLast(r rfc5321.Reply) *Error {
-	switch {
-	case positive(r) && x.cut != nil:
-		e := x.c.failReply(PhaseBody, r)
-		e.Err = ErrReply
-		return e
-	case positive(r) && len(x.pending) > 1 && x.outOfStep():
-		e := x.c.failReply(PhaseDot, r)
-		e.Err, e.Sent, e.Chunking = ErrReply, true, true
-		return e
-	default:
-		return x.answered(r, PhaseDot, nil)
-	}
-}
-
-// outOfStep reports that more replies came than commands were sent, so that
-// nobody knows if this yes was for the envelope or for the message. DATA would
-// tell. A 421 behind the last reply is only a farewell.
-func (x *exchange) outOfStep() bool {
-	n := x.c.br.Buffered()
-	if n == 0 {
-		return false
-	}
-	more, _ := x.c.br.Peek(min(n, 3))
-	return string(more) != "421"
-}
-
 // answered gives the answer to the message to all open recipients.
 func (x *exchange) answered(r rfc5321.Reply, phase Phase, err *Error) *Error {
 	yes := phase == PhaseDot && positive(r) && err == nil
@@ -331,7 +319,8 @@ func (x *exchange) answered(r rfc5321.Reply, phase Phase, err *Error) *Error {
 		err.Err, err.Sent = ErrReply, phase == PhaseDot
 	}
 	if yes && len(x.open) > 0 {
-		x.c.dirty, x.c.proven = false, x.bdat
+		// Where a message is answered as an address is, the flight would not tell them apart.
+		x.c.dirty, x.c.proven = false, x.bdat && !aboutAddress(r)
 	}
 	return err
 }
