@@ -79,6 +79,7 @@ type Accounts struct {
 type roster struct {
 	accounts map[string]*account
 	decoys   []hash // one for each cost that a real hash has; at least one
+	decoy    string // one of them, as a PasswordHash
 }
 
 type account struct {
@@ -139,6 +140,7 @@ func (a *Accounts) Replace(creds []Credential) error {
 		return err
 	}
 	r.decoys = decoys(r.accounts)
+	r.decoy = r.decoys[0].String()
 	a.current.Store(r)
 	return nil
 }
@@ -172,9 +174,12 @@ type login struct {
 func (a *Accounts) Verify(ctx context.Context, addr netip.Addr, name string, password []byte) (Credential, error) {
 	r := a.current.Load()
 	l := login{host: hostKey(addr), name: name, password: password}
+	passwordHash := r.decoy
 	if acc := r.accounts[name]; acc != nil && acc.login {
-		l.acc, l.mark = acc, a.memory.mark(l.host, acc, password)
+		l.acc, passwordHash = acc, acc.PasswordHash
 	}
+	// Also for a name that does not exist: a long password takes a while.
+	l.mark = a.memory.mark(l.host, name, passwordHash, password)
 	ok, err := a.settled(&l)
 	if !ok && err == nil {
 		ok, err = a.check(ctx, r, &l)
@@ -195,7 +200,7 @@ func (a *Accounts) settled(l *login) (bool, error) {
 	now := a.opts.Now()
 	failed := a.byHost.count(l.host, now)
 	switch {
-	case l.acc != nil && failed < remembered*a.opts.FailuresPerAddress && a.memory.has(l.mark, now):
+	case failed < remembered*a.opts.FailuresPerAddress && a.memory.has(l.mark, now) && l.acc != nil:
 		return true, nil
 	case failed >= a.opts.FailuresPerAddress:
 		a.byHost.add(l.host, now)

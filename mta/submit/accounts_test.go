@@ -304,7 +304,7 @@ func TestTablesAreBounded(t *testing.T) {
 	m := newMemory(time.Minute)
 	newest := mark{}
 	for i := range maxMarks + 10 {
-		newest = m.mark(strconv.Itoa(i), &account{}, nil)
+		newest = m.mark(strconv.Itoa(i), "", "", nil)
 		m.add(newest, now)
 	}
 	if len(m.mu.until) != maxMarks || !m.has(newest, now) {
@@ -312,6 +312,50 @@ func TestTablesAreBounded(t *testing.T) {
 	}
 	if m.has(newest, now.Add(time.Hour)) {
 		t.Error("a login is remembered for ever")
+	}
+}
+
+// A clock that ran years ahead and was set right locks nobody out: neither who failed
+// nor who sent before that waits for those years.
+func TestAClockThatIsSetBackLocksNobodyOut(t *testing.T) {
+	ahead := time.Date(2036, 1, 1, 0, 0, 0, 0, time.UTC)
+	right := ahead.AddDate(-10, 0, 0)
+	f := newFailures(10 * time.Minute)
+	f.add("shop", ahead)
+	if n := f.count("shop", right); n != 0 {
+		t.Errorf("%d failures are still counted", n)
+	}
+	if f.add("shop", ahead); f.add("shop", right) != 1 || f.count("shop", right.Add(11*time.Minute)) != 0 {
+		t.Error("a window has the length of the step")
+	}
+	l := NewHourLimiter()
+	if !l.Take("shop", 2, ahead) || !l.Take("shop", 2, right) || l.Take("shop", 2, right) {
+		t.Error("the step gives or takes")
+	}
+	if !l.Take("shop", 2, right.Add(time.Hour)) {
+		t.Error("the limit holds for longer than an hour")
+	}
+}
+
+// What is answered without a hash takes the same work for any name, or the time of it would
+// tell which exist: a long password takes a while to look up.
+func TestRefusalsCostTheSame(t *testing.T) {
+	a := accounts(t)
+	now := time.Now()
+	password := []byte(strings.Repeat("x", 9000))
+	cost := map[string]float64{}
+	for _, name := range []string{"shop", "net", "nobody"} {
+		for range 6 {
+			a.byName.add(name, now)
+		}
+		cost[name] = testing.AllocsPerRun(100, func() {
+			if _, err := a.Verify(t.Context(), netip.MustParseAddr("203.0.113.1"), name, password); code(err) != 454 {
+				t.Fatal(err)
+			}
+		})
+	}
+	if cost["nobody"] != cost["shop"] || cost["net"] != cost["shop"] {
+		t.Errorf("allocations: %v", cost)
 	}
 }
 

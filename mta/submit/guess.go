@@ -41,9 +41,9 @@ func newMemory(keep time.Duration) *memory {
 
 // mark stands for the password of an account, used from a host. Only the password,
 // which comes last, can hold a NUL.
-func (m *memory) mark(host string, acc *account, password []byte) mark {
+func (m *memory) mark(host, name, passwordHash string, password []byte) mark {
 	h := hmac.New(sha256.New, m.key)
-	for _, part := range []string{host, acc.Name, acc.PasswordHash} {
+	for _, part := range []string{host, name, passwordHash} {
 		h.Write([]byte(part))
 		h.Write([]byte{0})
 	}
@@ -109,17 +109,24 @@ func (f *failures) count(key string, now time.Time) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	t := &f.mu.tallies[f.at(key)]
-	if now.UnixNano() >= t.until {
+	if !f.running(t, now) {
 		return 0
 	}
 	return t.n
+}
+
+// running reports whether the window of a tally has not ended. One that began in
+// the future has: the clock was set back since.
+func (f *failures) running(t *tally, now time.Time) bool {
+	left := time.Duration(t.until - now.UnixNano())
+	return 0 < left && left <= f.window
 }
 
 func (f *failures) add(key string, now time.Time) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	t := &f.mu.tallies[f.at(key)]
-	if now.UnixNano() >= t.until {
+	if !f.running(t, now) {
 		*t = tally{until: now.Add(f.window).UnixNano()}
 	}
 	t.n++

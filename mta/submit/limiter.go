@@ -39,9 +39,14 @@ type hour struct {
 }
 
 func (h *hour) advance(now time.Time) {
-	minute := now.Unix() / 60
+	minute := max(now.Unix()/60, 0)
+	if minute < h.minute-60 { // the clock was set back: what was counted counts for an hour from here
+		sum := h.sum
+		*h = hour{minute: minute, sum: sum}
+		h.counts[minute%60] = sum
+	}
 	if minute <= h.minute {
-		return // also a clock that went back
+		return // also a clock that went back a little
 	}
 	if minute-h.minute >= 60 {
 		*h = hour{minute: minute}
