@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -247,7 +248,7 @@ func TestCloseFreesTheKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gate := make(chan struct{})
 		d := &double{}
-		l := newDouble(t, d, Options{})
+		l := newDouble(t, d, Options{Signings: 3})
 		var fast []*Key
 		for _, key := range keys {
 			k, err := l.Signer(key)
@@ -258,22 +259,25 @@ func TestCloseFreesTheKeys(t *testing.T) {
 		}
 		d.do = func([]byte) error { <-gate; return nil }
 		go sign(t, fast[0], digest(0))
+		go sign(t, fast[1], digest(0))
 		synctest.Wait()
-		closed := false
-		go func() {
-			if err := l.Close(); err != nil {
-				t.Error(err)
-			}
-			closed = true
-		}()
-		synctest.Wait()
-		if closed || d.done != 0 {
-			t.Errorf("closed %v, %d keys freed while one signs", closed, d.done)
+		var closed atomic.Int32
+		for range 2 {
+			go func() {
+				if err := l.Close(); err != nil {
+					t.Error(err)
+				}
+				closed.Add(1)
+			}()
+			synctest.Wait()
+		}
+		if closed.Load() > 0 || d.done != 0 {
+			t.Errorf("%d closed, %d keys freed while two sign", closed.Load(), d.done)
 		}
 		close(gate)
 		synctest.Wait()
-		if !closed || d.done != 2 || len(d.keys) != 0 {
-			t.Errorf("closed %v, %d keys freed, %d left", closed, d.done, len(d.keys))
+		if closed.Load() != 2 || d.done != 2 || len(d.keys) != 0 {
+			t.Errorf("%d closed, %d keys freed, %d left", closed.Load(), d.done, len(d.keys))
 		}
 		made := d.made
 		for i, k := range fast {

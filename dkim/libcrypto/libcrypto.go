@@ -92,6 +92,7 @@ type Library struct {
 	retired prometheus.Counter
 	out     atomic.Bool   // not asked any more
 	slots   chan struct{} // holds one value for each signature under way
+	closing chan struct{} // holds a value while Close takes all slots: two would each wait for those of the other
 
 	mu   sync.Mutex
 	keys []handle
@@ -134,7 +135,7 @@ func newLibrary(ops operations, o Options) (*Library, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	l := &Library{ops: ops, version: version, log: o.Logger, slots: make(chan struct{}, o.Signings)}
+	l := &Library{ops: ops, version: version, log: o.Logger, slots: make(chan struct{}, o.Signings), closing: make(chan struct{}, 1)}
 	l.retired = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "segue_sign_fallbacks_total",
 		Help: "Times that signing left libcrypto for crypto/rsa because of a wrong signature or an error. It stays there until the next start.",
@@ -208,6 +209,8 @@ func (l *Library) retire(err error) {
 // crypto/rsa from then on. The library itself stays loaded: it leaves destructors
 // with each thread that called it, which must find their code when the thread ends.
 func (l *Library) Close() error {
+	l.closing <- struct{}{}
+	defer func() { <-l.closing }()
 	l.out.Store(true)
 	for range cap(l.slots) {
 		l.slots <- struct{}{}
