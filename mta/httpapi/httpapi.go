@@ -21,9 +21,11 @@
 package httpapi
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"log/slog"
+	"net"
 	"net/http"
 	"time"
 
@@ -107,13 +109,30 @@ const (
 )
 
 // NewServer returns an HTTP server with the timeouts that the handler of [New]
-// counts on: it bounds headers, the handler bounds bodies.
+// counts on: it bounds headers, the handler bounds bodies. Its Shutdown ends what
+// would last for minutes, and waits for the rest.
 func NewServer(h http.Handler, log *slog.Logger) *http.Server {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &http.Server{
+	stop, cancel := context.WithCancel(context.Background())
+	srv := &http.Server{
 		Handler: h, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		ErrorLog:    slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		BaseContext: func(net.Listener) context.Context { return context.WithValue(context.Background(), stopKey{}, stop) },
 	}
+	srv.RegisterOnShutdown(cancel)
+	return srv
+}
+
+// stopKey is where the context of a request holds the one that ends with Shutdown.
+type stopKey struct{}
+
+// stopping is closed when the server is shut down; nil where it never is.
+func stopping(r *http.Request) <-chan struct{} {
+	stop, ok := r.Context().Value(stopKey{}).(context.Context)
+	if !ok {
+		return nil
+	}
+	return stop.Done()
 }

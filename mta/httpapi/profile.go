@@ -41,7 +41,8 @@ func profileEndpoints() []endpoint {
 	}
 }
 
-// profileCPU samples for some seconds, or until nobody waits any more.
+// profileCPU samples for some seconds, or until nobody waits any more or the
+// engine stops, which would wait for it.
 func profileCPU(s *server, w http.ResponseWriter, r *http.Request) {
 	seconds, err := profileSeconds(r)
 	if err != nil {
@@ -58,6 +59,7 @@ func profileCPU(s *server, w http.ResponseWriter, r *http.Request) {
 	select {
 	case <-timer.C:
 	case <-r.Context().Done():
+	case <-stopping(r):
 	}
 	pprof.StopCPUProfile()
 	s.send(w, http.StatusOK, profiled, text.Bytes())
