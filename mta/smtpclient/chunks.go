@@ -19,7 +19,7 @@ const together = 8
 // The first time on a connection the replies to the envelope are read before,
 // as with DATA: nobody knows yet if the server means what it offers, and one that
 // does not would take the lines of the message for commands. Once it has taken a
-// message, envelope and message leave in one flight. If all recipients are
+// message, and said so with an enhanced code, both leave in one flight. If all recipients are
 // refused then, the server reads the chunk, drops it and refuses it.
 //
 // The answer to the last chunk is one to the final dot in all that follows.
@@ -84,7 +84,7 @@ func (x *exchange) takeLast(r rfc5321.Reply) *Error {
 // The others may be still to come: a yes to an address is none to a message. A 421
 // behind the last reply is only a farewell.
 func (x *exchange) outOfStep(r rfc5321.Reply) bool {
-	if positive(r) && aboutAddress(r) {
+	if positive(r) && !aboutMessage(r) {
 		return true
 	}
 	n := x.c.br.Buffered()
@@ -95,8 +95,11 @@ func (x *exchange) outOfStep(r rfc5321.Reply) bool {
 	return string(more) != "421"
 }
 
-// aboutAddress reports the enhanced codes of MAIL and RCPT (RFC 3463 section 3.2).
-func aboutAddress(r rfc5321.Reply) bool { return r.Enhanced[1] == 1 }
+// aboutMessage reports an enhanced code that is none of MAIL and RCPT, which
+// speak of addresses (RFC 3463 section 3.2): this reply answers a message.
+func aboutMessage(r rfc5321.Reply) bool {
+	return r.Enhanced != rfc5321.EnhancedCode{} && r.Enhanced[1] != 1
+}
 
 // notChunking reports a server that offers BDAT and does not know it. These codes
 // are about the command; what DATA would be answered is still to be asked.

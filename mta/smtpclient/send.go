@@ -319,8 +319,9 @@ func (x *exchange) answered(r rfc5321.Reply, phase Phase, err *Error) *Error {
 		err.Err, err.Sent = ErrReply, phase == PhaseDot
 	}
 	if yes && len(x.open) > 0 {
-		// Where a message is answered as an address is, the flight would not tell them apart.
-		x.c.dirty, x.c.proven = false, x.bdat && !aboutAddress(r)
+		// Where an enhanced code does not tell the answer to a message from one to
+		// an address, the flight could take one for the other.
+		x.c.dirty, x.c.proven = false, x.bdat && aboutMessage(r)
 	}
 	return err
 }
