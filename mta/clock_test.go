@@ -11,6 +11,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -20,7 +21,20 @@ import (
 // wallClock is the clock on the wall of a town, which tests set.
 type wallClock struct{ off atomic.Int64 }
 
-func (c *wallClock) now() time.Time { return time.Now().Round(0).Add(time.Duration(c.off.Load())) }
+// now is what time.Now gives on a machine whose wall was set: the wall's part of
+// the reading steps, the monotonic one goes on. No function makes such a reading:
+// it is one bit for monotonic, 33 for seconds since 1885, 30 for nanoseconds, then the
+// monotonic nanoseconds.
+func (c *wallClock) now() time.Time {
+	now := time.Now()
+	wall := now.Add(time.Duration(c.off.Load()))
+	since := wall.Unix() - time.Date(1885, 1, 1, 0, 0, 0, 0, time.UTC).Unix()
+	made := now
+	raw := (*[2]uint64)(unsafe.Pointer(&made))                            //nolint:gosec // see above
+	raw[0] = 1<<63 | uint64(since)<<30 | uint64(wall.Nanosecond())        //nolint:gosec // both are positive
+	raw[1] = uint64(now.Sub(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC))) //nolint:gosec // a bubble begins in 2000
+	return made
+}
 
 func (c *wallClock) set(by time.Duration) { c.off.Add(int64(by)) }
 

@@ -66,13 +66,15 @@ func newTimekeeper(wall func() time.Time, log *slog.Logger, reg prometheus.Regis
 func (k *timekeeper) put(s clock.State) { k.state.Store(&s) }
 
 // read looks at both clocks. The monotonic one is Go's, which stands still while
-// the machine is suspended.
+// the machine is suspended. The wall loses Go's monotonic reading: with it two
+// times would be one distance apart here, and another one where either was stored.
 func (k *timekeeper) read() clock.Reading {
 	now := time.Now()
 	r := clock.Reading{Wall: now, Mono: now.Sub(k.began)}
 	if k.wall != nil {
 		r.Wall = k.wall()
 	}
+	r.Wall = r.Wall.Round(0)
 	return r
 }
 

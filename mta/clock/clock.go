@@ -89,8 +89,7 @@ func within(d time.Duration) bool { return -Tolerance <= d && d <= Tolerance }
 
 func (s *State) believes(r Reading) bool { return !s.frozen && within(s.drift(s.anchor, r)) }
 
-// Now is the time to live by. It keeps the wall's own monotonic reading, and goes
-// on from the last belief otherwise.
+// Now is the time to live by: the wall, or what goes on from the last belief.
 func (s *State) Now(r Reading) time.Time {
 	if s.believes(r) {
 		return r.Wall
