@@ -270,13 +270,34 @@ func (m *Machine) trim(b *backlog) {
 	if m.loaded > m.o.MaxWindow {
 		most = 4
 	}
-	if b.loading || q.len() <= most {
+	if b.loading {
 		return
 	}
 	keep := max(1, most/2)
-	m.cutTail(q, keep)
-	b.last, b.complete = position(q.at(keep-1)), false
-	m.settle(q)
+	if q.len() > most {
+		m.cutTail(q, keep)
+		b.last, b.complete = position(q.at(keep-1)), false
+		m.settle(q)
+	}
+	for _, q := range b.pins {
+		if q.len()-q.due > most {
+			m.trimBehind(b, position(q.at(q.due+keep-1)))
+			return
+		}
+	}
+}
+
+// trimBehind gives everything behind a position, which is not due yet, back to the disk.
+func (m *Machine) trimBehind(b *backlog, p Position) {
+	if b.complete || p.Due.Before(b.next) {
+		b.next = p.Due
+	}
+	if b.complete || p.before(b.last) {
+		b.last = p
+	}
+	b.complete = false
+	m.cutBehind(b, p, true)
+	m.settleAll(b)
 }
 
 // cutTail drops all but the first items of a queue.
