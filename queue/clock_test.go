@@ -4,6 +4,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -408,6 +409,38 @@ func TestClockSetBackKeepsOrdersOnMailInFlight(t *testing.T) {
 		synctest.Wait()
 		if got := r.kinds(id); got != "accepted deferred held " {
 			t.Errorf("events: %s", got)
+		}
+	})
+}
+
+// A retry that is being written while the clock is set back was reckoned by the
+// old clock, although it reaches the disk after the step was told.
+func TestClockSetBackBringsForwardWhatIsBeingWritten(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t testing.TB, w *world, r *running) {
+		w.answers(func(*store.Entry) Outcome { return deferred("later") })
+		id := r.send("a")
+		r.until(1)
+		set := make(chan error, 1)
+		err := r.st.Commit(t.Context(), func(tx *store.Tx) error {
+			rec, err := tx.Recipient(id)
+			if err != nil {
+				return err
+			}
+			from, to := w.clock.set(-5 * time.Hour)
+			go func() { set <- r.ClockSet(context.Background(), from, to) }()
+			synctest.Wait() // it waits for the committer
+			next := rec
+			next.Due = tx.Now().Add(5 * time.Minute)
+			tx.Put(id, rec, next)
+			tx.Event(&event.Event{Kind: event.Deferred, Message: id.Message, Recipient: id.Recipient})
+			return nil
+		})
+		if err := errors.Join(err, <-set); err != nil {
+			t.Fatal(err)
+		}
+		if wait := r.record(id).Due.Sub(w.clock.now()); wait > 5*time.Minute {
+			t.Errorf("a retry in five minutes is due in %v", wait)
 		}
 	})
 }

@@ -253,5 +253,8 @@ func (d *DB) Lag(head event.Cursor, now time.Time) time.Duration {
 		d.place.caughtUp = now
 		return 0
 	}
-	return max(now.Sub(d.place.caughtUp), 0)
+	if now.Before(d.place.caughtUp) {
+		d.place.caughtUp = now // the clock was set back: nobody can be behind for less than no time
+	}
+	return now.Sub(d.place.caughtUp)
 }

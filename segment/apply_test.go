@@ -112,6 +112,12 @@ func TestLag(t *testing.T) {
 	if lag := d.Lag(event.Cursor{Epoch: epoch + 1, Sequence: 1}, at.Add(2*time.Hour)); lag != time.Hour {
 		t.Errorf("another log: %s", lag)
 	}
+	if lag := d.Lag(head(3), at.Add(-5*time.Hour)); lag != 0 {
+		t.Errorf("the clock was set back: %s", lag)
+	}
+	if lag := d.Lag(head(3), at.Add(-5*time.Hour+time.Minute)); lag != time.Minute {
+		t.Errorf("a minute behind after the clock was set back: %s", lag)
+	}
 }
 
 func TestApplyRefusesDisorderAndSkipsTheUnusable(t *testing.T) {
