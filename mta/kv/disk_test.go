@@ -156,6 +156,33 @@ func triedAgain(t *testing.T, kind errorfs.OpKind) {
 	}
 }
 
+// Not all that fails in the background is tried again: with nothing to write no
+// table would ever end the trouble, and no mail would be taken to write.
+func TestAFailureThatDoesNotComeAgainIsOver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log := &lines{}
+		o := small(vfs.NewMem())
+		o.Logger = slog.New(slog.NewTextHandler(log, nil))
+		d := open(t, o)
+		for range 3 {
+			<-time.After(quietAfter - time.Second)
+			d.health.listener().BackgroundError(syscall.EIO) // as a read of statistics that fails
+		}
+		<-time.After(quietAfter - time.Second)
+		if disk := d.Disk(); d.Trouble() == "" || !disk.Failing || disk.Failures != 3 {
+			t.Errorf("it failed lately: %+v, %q", disk, d.Trouble())
+		}
+		<-time.After(time.Second)
+		if disk := d.Disk(); d.Trouble() != "" || disk.Failing || !strings.Contains(log.String(), "writes its tables again") {
+			t.Errorf("it did not fail again: %+v, %q", disk, d.Trouble())
+		}
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // A slow disk is counted each time and talked about once a minute.
 func TestASlowDiskIsSaidOnceAMinute(t *testing.T) {
 	t.Parallel()

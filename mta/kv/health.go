@@ -23,6 +23,10 @@ const (
 	// sayEvery bounds the lines about one kind of trouble: a slow disk is slow
 	// hundreds of times.
 	sayEvery = time.Minute
+	// quietAfter is from when on a failure is over that did not come again. What must
+	// be written is tried every second; something else in the background, such as a read of
+	// statistics, may fail once and never be tried again.
+	quietAfter = 2 * time.Minute
 	// ExitStatus is how a process ends whose store cannot go on: EX_IOERR, which
 	// systemctl shows by name.
 	ExitStatus = 74
@@ -51,6 +55,7 @@ type health struct {
 	saidSlow time.Time
 	unsaid   int // slow syncs since
 	saidFail time.Time
+	failedAt time.Time // the last time
 }
 
 // tableFailed makes the next table wait.
@@ -111,13 +116,18 @@ func (h *health) failed(err error) {
 		h.log.Error("store cannot write its tables, trying again; no mail is taken until it can",
 			slog.Any("error", err), slog.String("advice", advice(err)), slog.Uint64("failures", h.disk.Failures))
 	}
-	h.trouble = err.Error()
+	h.trouble, h.failedAt = err.Error(), time.Now()
 }
 
 // worked notes that a flush or compaction succeeded.
 func (h *health) worked() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.over()
+}
+
+// over ends what trouble there is.
+func (h *health) over() {
 	if h.trouble == "" {
 		return
 	}
@@ -129,6 +139,9 @@ func (h *health) worked() {
 func (h *health) status() (string, Disk) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if time.Since(h.failedAt) >= quietAfter {
+		h.over()
+	}
 	d := h.disk
 	d.Failing = h.trouble != ""
 	return h.trouble, d
