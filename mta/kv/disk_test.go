@@ -5,6 +5,7 @@ package kv
 import (
 	"bytes"
 	"log/slog"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -106,6 +107,37 @@ func TestAFailedLogEndsTheProcess(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A log whose reader is stuck on the same disk does not keep the process alive.
+func TestAFailedLogEndsTheProcessWhoseLogBlocks(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := small(nil)
+		stuck, ended := make(stuckWriter), make(chan int, 2)
+		o.Logger = slog.New(slog.NewTextHandler(stuck, nil))
+		h := o.health()
+		h.stderr = &lines{}
+		h.exit = func(status int) {
+			ended <- status
+			runtime.Goexit()
+		}
+		began := time.Now()
+		go h.end("syncing a log", syscall.EIO)
+		if status := <-ended; status != ExitStatus || time.Since(began) != endWithin {
+			t.Errorf("the process ended with %d after %v", status, time.Since(began))
+		}
+		close(stuck)
+		<-ended
+	})
+}
+
+// stuckWriter takes nothing until it is closed.
+type stuckWriter chan struct{}
+
+func (w stuckWriter) Write(p []byte) (int, error) {
+	<-w
+	return len(p), nil
 }
 
 // A table that cannot be written is tried again, now and then: the log still has

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -30,6 +29,8 @@ const (
 	// ExitStatus is how a process ends whose store cannot go on: EX_IOERR, which
 	// systemctl shows by name.
 	ExitStatus = 74
+	// endWithin bounds the end of a process: the log may stand on the disk that failed.
+	endWithin = 5 * time.Second
 )
 
 // Disk is how the disk under a store behaves, since the store was opened.
@@ -45,6 +46,7 @@ type health struct {
 	log    *slog.Logger
 	fatal  func(string) // Options.OnFatal
 	stderr io.Writer
+	exit   func(int) // os.Exit
 	opened atomic.Bool
 	ending sync.Once
 
@@ -153,12 +155,15 @@ func (h *health) status() (string, Disk) {
 func (h *health) end(what string, err error) {
 	h.ending.Do(func() {
 		todo := advice(err)
+		if h.fatal == nil {
+			time.AfterFunc(endWithin, func() { h.exit(ExitStatus) }) // where what follows blocks
+		}
 		h.log.Error("store failed, ending the process", slog.String("error", what), slog.String("advice", todo))
 		if h.fatal != nil {
 			h.fatal(what)
 		}
 		fmt.Fprintf(h.stderr, "segue: the %s store failed: %s; what was answered 250 is safe; %s\n", h.store, what, todo) // there is nobody else to tell
-		os.Exit(ExitStatus)
+		h.exit(ExitStatus)
 	})
 	select {} // another goroutine is ending the process
 }

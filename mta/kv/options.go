@@ -119,7 +119,7 @@ func (o *Options) health() *health {
 		log = slog.New(slog.DiscardHandler)
 	}
 	store := strings.TrimLeft(strings.TrimPrefix(o.Format, "segue"), "- ")
-	return &health{store: store, log: log.With(slog.String("store", store)), fatal: o.OnFatal, stderr: os.Stderr}
+	return &health{store: store, log: log.With(slog.String("store", store)), fatal: o.OnFatal, stderr: os.Stderr, exit: os.Exit}
 }
 
 func (h *health) listener() *pebble.EventListener {
