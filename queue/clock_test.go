@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"testing"
 	"testing/synctest"
@@ -442,5 +443,34 @@ func TestClockSetBackBringsForwardWhatIsBeingWritten(t *testing.T) {
 		if wait := r.record(id).Due.Sub(w.clock.now()); wait > 5*time.Minute {
 			t.Errorf("a retry in five minutes is due in %v", wait)
 		}
+	})
+}
+
+// Events of a clock that was a year ahead do not keep the log from being cut for a year.
+func TestClockSetBackDoesNotStopTheCutOfTheLog(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const year = 365 * 24 * time.Hour
+		r := startWith(t, vfs.NewMem(), newWorld(), func(o *Options) {
+			o.EventRetention = time.Hour
+			o.Consumed = func() uint64 { return math.MaxUint64 }
+		})
+		r.send("a")
+		r.set(year)
+		r.send("b")
+		r.until(0)
+		r.set(-year)
+		r.send("c")
+		r.until(0)
+		time.Sleep(30 * time.Minute)
+		if list, err := r.st.Head(100); err != nil || len(list) != 6 {
+			t.Errorf("half of the retention later %d of 6 events are there, %v", len(list), err)
+		}
+		time.Sleep(time.Hour)
+		if list, err := r.st.Head(100); err != nil || len(list) != 0 {
+			t.Errorf("after the retention: %d events, %v", len(list), err)
+		}
+		r.verify()
+		r.stop()
 	})
 }

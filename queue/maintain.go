@@ -106,14 +106,17 @@ func (q *Queue) applyAll(ctx context.Context, list []store.Entry, of func(store.
 func (q *Queue) truncate(ctx context.Context) error {
 	now := q.o.Settled()
 	passed := q.o.Consumed()
-	keep := now.Add(-q.o.EventRetention)
+	keep, far := now.Add(-q.o.EventRetention), now.Add(q.o.EventRetention)
+	// An event from far ahead was written by a clock that has been set back since.
+	// What came before it is cut; it must not keep all that came after it until its date.
+	over := func(e *event.Event) bool { return e.Time.Before(keep) || e.Time.After(far) }
 	for {
 		list, err := q.store.Head(page)
 		if err != nil {
 			return fmt.Errorf("reading the head of the event log: %w", err)
 		}
 		n := 0
-		for n < len(list) && list[n].Sequence <= passed && list[n].Time.Before(keep) {
+		for n < len(list) && list[n].Sequence <= passed && over(&list[n]) {
 			n++
 		}
 		if n == 0 {
