@@ -30,9 +30,9 @@ func (c *wallClock) now() time.Time {
 	wall := now.Add(time.Duration(c.off.Load()))
 	since := wall.Unix() - time.Date(1885, 1, 1, 0, 0, 0, 0, time.UTC).Unix()
 	made := now
-	raw := (*[2]uint64)(unsafe.Pointer(&made))                            //nolint:gosec // see above
-	raw[0] = 1<<63 | uint64(since)<<30 | uint64(wall.Nanosecond())        //nolint:gosec // both are positive
-	raw[1] = uint64(now.Sub(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC))) //nolint:gosec // a bubble begins in 2000
+	raw := (*[2]uint64)(unsafe.Pointer(&made))
+	raw[0] = 1<<63 | uint64(since)<<30 | uint64(wall.Nanosecond())
+	raw[1] = uint64(now.Sub(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)))
 	return made
 }
 

@@ -4,9 +4,7 @@ package queue
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"testing"
 	"testing/synctest"
@@ -411,66 +409,5 @@ func TestClockSetBackKeepsOrdersOnMailInFlight(t *testing.T) {
 		if got := r.kinds(id); got != "accepted deferred held " {
 			t.Errorf("events: %s", got)
 		}
-	})
-}
-
-// A retry that is being written while the clock is set back was reckoned by the
-// old clock, although it reaches the disk after the step was told.
-func TestClockSetBackBringsForwardWhatIsBeingWritten(t *testing.T) {
-	t.Parallel()
-	bubble(t, func(t testing.TB, w *world, r *running) {
-		w.answers(func(*store.Entry) Outcome { return deferred("later") })
-		id := r.send("a")
-		r.until(1)
-		set := make(chan error, 1)
-		err := r.st.Commit(t.Context(), func(tx *store.Tx) error {
-			rec, err := tx.Recipient(id)
-			if err != nil {
-				return err
-			}
-			from, to := w.clock.set(-5 * time.Hour)
-			go func() { set <- r.ClockSet(context.Background(), from, to) }()
-			synctest.Wait() // it waits for the committer
-			next := rec
-			next.Due = tx.Now().Add(5 * time.Minute)
-			tx.Put(id, rec, next)
-			tx.Event(&event.Event{Kind: event.Deferred, Message: id.Message, Recipient: id.Recipient})
-			return nil
-		})
-		if err := errors.Join(err, <-set); err != nil {
-			t.Fatal(err)
-		}
-		if wait := r.record(id).Due.Sub(w.clock.now()); wait > 5*time.Minute {
-			t.Errorf("a retry in five minutes is due in %v", wait)
-		}
-	})
-}
-
-// Events of a clock that was a year ahead do not keep the log from being cut for a year.
-func TestClockSetBackDoesNotStopTheCutOfTheLog(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		const year = 365 * 24 * time.Hour
-		r := startWith(t, vfs.NewMem(), newWorld(), func(o *Options) {
-			o.EventRetention = time.Hour
-			o.Consumed = func() uint64 { return math.MaxUint64 }
-		})
-		r.send("a")
-		r.set(year)
-		r.send("b")
-		r.until(0)
-		r.set(-year)
-		r.send("c")
-		r.until(0)
-		time.Sleep(30 * time.Minute)
-		if list, err := r.st.Head(100); err != nil || len(list) != 6 {
-			t.Errorf("half of the retention later %d of 6 events are there, %v", len(list), err)
-		}
-		time.Sleep(time.Hour)
-		if list, err := r.st.Head(100); err != nil || len(list) != 0 {
-			t.Errorf("after the retention: %d events, %v", len(list), err)
-		}
-		r.verify()
-		r.stop()
 	})
 }
