@@ -68,6 +68,12 @@ func TestClockSetBackDoesNotStopTheCutOfTheLog(t *testing.T) {
 		if list, err := r.st.Head(100); err != nil || len(list) != 6 {
 			t.Errorf("half of the retention later %d of 6 events are there, %v", len(list), err)
 		}
+		r.set(-20 * year)
+		time.Sleep(10 * time.Minute)
+		if list, err := r.st.Head(100); err != nil || len(list) != 6 {
+			t.Errorf("with a clock far behind %d of 6 events are there, %v", len(list), err)
+		}
+		r.set(20 * year)
 		time.Sleep(time.Hour)
 		if list, err := r.st.Head(100); err != nil || len(list) != 0 {
 			t.Errorf("after the retention: %d events, %v", len(list), err)

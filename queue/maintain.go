@@ -106,18 +106,24 @@ func (q *Queue) applyAll(ctx context.Context, list []store.Entry, of func(store.
 func (q *Queue) truncate(ctx context.Context) error {
 	now := q.o.Settled()
 	passed := q.o.Consumed()
-	keep, far := now.Add(-q.o.EventRetention), now.Add(q.o.EventRetention)
-	// An event from far ahead was written by a clock that has been set back since.
-	// What came before it is cut; it must not keep all that came after it until its date.
-	over := func(e *event.Event) bool { return e.Time.Before(keep) || e.Time.After(far) }
+	keep := now.Add(-q.o.EventRetention)
+	var until uint64 // what is before it is over, whatever its time
 	for {
 		list, err := q.store.Head(page)
 		if err != nil {
 			return fmt.Errorf("reading the head of the event log: %w", err)
 		}
 		n := 0
-		for n < len(list) && list[n].Sequence <= passed && over(&list[n]) {
+		for n < len(list) && list[n].Sequence <= passed && (list[n].Time.Before(keep) || list[n].Sequence < until) {
 			n++
+		}
+		if n == 0 && len(list) > 0 && until == 0 {
+			if until, err = q.afterAhead(&list[0], now); err != nil {
+				return err
+			}
+			if until > 0 {
+				continue
+			}
 		}
 		if n == 0 {
 			break
@@ -134,6 +140,31 @@ func (q *Queue) truncate(ctx context.Context) error {
 		}
 	}
 	return q.forget(ctx, now)
+}
+
+// afterAhead finds the end of events from far ahead at the head of the log: a clock
+// wrote them that was set back since, and they must not keep all that came after
+// them until their date. They are over when the next one is; 0 = it is not.
+func (q *Queue) afterAhead(e *event.Event, now time.Time) (uint64, error) {
+	far, keep := now.Add(q.o.EventRetention), now.Add(-q.o.EventRetention)
+	for seq := e.Sequence - 1; ; {
+		list, err := q.store.Events(seq, page)
+		if err != nil {
+			return 0, fmt.Errorf("reading the event log: %w", err)
+		}
+		if len(list) == 0 {
+			return 0, nil
+		}
+		for i := range list {
+			if !list[i].Time.After(far) {
+				if list[i].Time.Before(keep) {
+					return list[i].Sequence, nil
+				}
+				return 0, nil
+			}
+		}
+		seq = list[len(list)-1].Sequence
+	}
 }
 
 // forget cuts the sent index and old counters.
