@@ -49,7 +49,8 @@ func (c *cache) get(k key, now time.Time) (entry, bool) {
 		return entry{}, false
 	}
 	it := el.Value.(*item)
-	if !now.Before(it.entry.meta.Until) {
+	// None lives longer than maxTTL: what would was answered before the clock was set back.
+	if end := it.entry.meta.Until; !now.Before(end) || end.After(now.Add(maxTTL)) {
 		c.order.Remove(el)
 		delete(c.items, k)
 		return entry{}, false
