@@ -142,8 +142,7 @@ func TestClockSetBackSurvivesPowerCuts(t *testing.T) {
 					ids = append(ids, store.ID{Message: mid, Recipient: uint32(i)})
 				}
 			}
-			time.Sleep(time.Second)
-			r.until(n)
+			r.deferredAll(ids)
 			r.Pause("a1", "", time.Now().Add(100*time.Hour))
 			from, to := w.clock.set(-5 * time.Hour)
 			durable, _ := r.st.Durable()
@@ -193,6 +192,25 @@ func TestClockSetBackSurvivesPowerCuts(t *testing.T) {
 	if half == 0 {
 		t.Error("no cut fell into the middle of a step back")
 	}
+}
+
+// deferredAll waits until every recipient was tried and put off, well before the first retry.
+func (r *running) deferredAll(ids []store.ID) {
+	r.t.Helper()
+	for range 60 {
+		time.Sleep(time.Second)
+		r.until(len(ids))
+		kinds, tried := r.allKinds(), 0
+		for _, id := range ids {
+			if kinds[id] == "accepted deferred " {
+				tried++
+			}
+		}
+		if tried == len(ids) {
+			return
+		}
+	}
+	r.t.Fatal("mail that is due was not tried within a minute")
 }
 
 // allKinds are the kinds of every recipient's events, in order.
