@@ -23,7 +23,7 @@ func TestClockSetBackBringsForwardWhatIsBeingWritten(t *testing.T) {
 	bubble(t, func(t testing.TB, w *world, r *running) {
 		w.answers(func(*store.Entry) Outcome { return deferred("later") })
 		id := r.send("a")
-		r.until(1)
+		r.deferredAll([]store.ID{id})
 		set := make(chan error, 1)
 		err := r.st.Commit(t.Context(), func(tx *store.Tx) error {
 			rec, err := tx.Recipient(id)
