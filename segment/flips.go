@@ -43,5 +43,10 @@ func (d *DB) TruncateFlips(through uint64) error {
 	if d.write.closed {
 		return errClosed
 	}
-	return d.store.TruncateFlips(min(through, d.write.flips))
+	through = min(through, d.write.flips)
+	if err := d.store.TruncateFlips(d.write.cut, through); err != nil {
+		return err
+	}
+	d.write.cut = max(d.write.cut, through)
+	return nil
 }

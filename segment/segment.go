@@ -97,6 +97,7 @@ type DB struct {
 		contacts idBlock
 		accounts idBlock
 		flips    uint64 // last flip written
+		cut      uint64 // flips up to here were removed by this process
 		closed   bool
 	}
 

@@ -146,13 +146,29 @@ func (s *Store) Flips(behind uint64, limit int) ([]Flip, error) {
 	return list, nil
 }
 
-// TruncateFlips removes every flip up to and including a sequence.
-func (s *Store) TruncateFlips(through uint64) error {
-	if through == 1<<64-1 {
-		through--
+// truncateOneByOne is how many flips are removed by their keys. A range costs more:
+// until the memtable is flushed, every new iterator sorts all ranges in it,
+// and ranges that overlap cost their number squared, in memory too.
+const truncateOneByOne = 1000
+
+// TruncateFlips removes every flip with a sequence above behind, up to and
+// including through. What is not above behind has been removed before.
+func (s *Store) TruncateFlips(behind, through uint64) error {
+	through = min(through, 1<<64-2)
+	if behind >= through {
+		return nil
 	}
-	err := s.db.DeleteRange(keyID(prefixFlip, 0), keyID(prefixFlip, through+1), s.write)
-	if err != nil {
+	b := s.db.NewBatch()
+	defer b.Close()
+	var err error
+	if through-behind > truncateOneByOne {
+		err = b.DeleteRange(keyID(prefixFlip, behind+1), keyID(prefixFlip, through+1), nil)
+	} else {
+		for n := behind + 1; n <= through && err == nil; n++ {
+			err = b.Delete(keyID(prefixFlip, n), nil)
+		}
+	}
+	if err = errors.Join(err, b.Commit(s.write)); err != nil {
 		return fmt.Errorf("truncating flips: %w", err)
 	}
 	return nil

@@ -115,7 +115,7 @@ func TestWhatIsWrittenIsReadAfterReopen(t *testing.T) {
 	b.DeleteImport([16]byte{2})
 	b.Contacts(10001)
 	b.Accounts(4)
-	if err := errors.Join(b.Commit(), s.TruncateFlips(2), s.Close()); err != nil {
+	if err := errors.Join(b.Commit(), s.TruncateFlips(0, 2), s.Close()); err != nil {
 		t.Fatal(err)
 	}
 	s = open(t, fs)
