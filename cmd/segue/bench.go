@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bufio"
 	"fmt"
 	"maps"
 	"net"
@@ -200,13 +199,12 @@ func (c *benchSink) serve(a *app, sink *bench.Sink) (func(), error) {
 func (c *benchSink) rules() ([]bench.Rule, error) {
 	lines := c.Rule
 	if c.Script != "" {
-		f, err := os.Open(c.Script)
+		text, err := os.ReadFile(c.Script)
 		if err != nil {
 			return nil, fmt.Errorf("reading the rules: %w", err)
 		}
-		defer f.Close()
-		for scanner := bufio.NewScanner(f); scanner.Scan(); {
-			if line := strings.TrimSpace(scanner.Text()); line != "" && line[0] != '#' {
+		for line := range strings.Lines(string(text)) {
+			if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
 				lines = append(lines, line)
 			}
 		}
