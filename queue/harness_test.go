@@ -5,6 +5,7 @@ package queue
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"testing"
 	"time"
@@ -323,3 +324,13 @@ func deferred(text string) Outcome {
 }
 
 func name(i int) string { return fmt.Sprintf("r%d", i) }
+
+// dice throws a number below n, for several goroutines that share a seed.
+func dice(rng *rand.Rand) func(n int) int {
+	var mu sync.Mutex
+	return func(n int) int {
+		mu.Lock()
+		defer mu.Unlock()
+		return rng.IntN(n)
+	}
+}

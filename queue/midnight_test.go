@@ -145,12 +145,7 @@ func night(t testing.TB, seed uint64, at time.Time, cut, forgetful bool) (seen m
 	w.caps = zoneCap(nightCap, at.Location())
 	w.clock.set(time.Until(at.Add(-time.Duration(2+rng.IntN(8)) * time.Second)))
 	b := newBooks(w, at.Location())
-	var dice sync.Mutex
-	roll := func(n int) int {
-		dice.Lock()
-		defer dice.Unlock()
-		return rng.IntN(n)
-	}
+	roll := dice(rng)
 	w.pause = func(context.Context) { <-time.After(time.Duration(roll(4000)) * time.Millisecond) }
 	w.answer = func(*store.Entry) Outcome {
 		switch roll(4) {

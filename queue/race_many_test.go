@@ -45,12 +45,7 @@ func raceRound(t *testing.T, seed uint64) (flights int) {
 	rng := rand.New(rand.NewPCG(seed, 21))
 	mem := vfs.NewCrashableMem()
 	w := newWorld()
-	var dice sync.Mutex
-	roll := func(n int) int {
-		dice.Lock()
-		defer dice.Unlock()
-		return rng.IntN(n)
-	}
+	roll := dice(rng)
 	w.pause = func(context.Context) { <-time.After(time.Duration(roll(900)) * time.Millisecond) }
 	w.answer = func(*store.Entry) Outcome {
 		switch roll(3) {
