@@ -63,14 +63,15 @@ func (x *exchange) tooSoon() *Error {
 	return x.astray(err)
 }
 
-// takeLast takes the answer to a message that left in one flight.
+// takeLast takes the answer to a message. One that speaks of an address may be to
+// the envelope, late, also where that was answered before: DATA will tell.
 func (x *exchange) takeLast(r rfc5321.Reply) *Error {
 	switch {
 	case positive(r) && x.cut != nil:
 		e := x.c.failReply(PhaseBody, r)
 		e.Err = ErrReply
 		return e
-	case len(x.pending) > 1 && !x.notChunking(r.Code) && x.outOfStep(r):
+	case !x.notChunking(r.Code) && (aboutAddress(r) || len(x.pending) > 1 && x.outOfStep(r)):
 		e := x.c.failReply(PhaseDot, r)
 		e.Err, e.Sent, e.Chunking = ErrReply, true, true
 		return e
@@ -81,7 +82,7 @@ func (x *exchange) takeLast(r rfc5321.Reply) *Error {
 
 // outOfStep reports that more replies came than commands were sent, so that
 // nobody knows if r was for the envelope or for the message. DATA would tell.
-// The others may be still to come: a yes to an address is none to a message. A 421
+// The others may be still to come: an answer to an address is none to a message. A 421
 // behind the last reply is only a farewell.
 func (x *exchange) outOfStep(r rfc5321.Reply) bool {
 	if positive(r) && !aboutMessage(r) {
@@ -95,10 +96,12 @@ func (x *exchange) outOfStep(r rfc5321.Reply) bool {
 	return string(more) != "421"
 }
 
-// aboutMessage reports an enhanced code that is none of MAIL and RCPT, which
-// speak of addresses (RFC 3463 section 3.2): this reply answers a message.
+// aboutAddress reports the enhanced codes of MAIL and RCPT (RFC 3463 section 3.2).
+func aboutAddress(r rfc5321.Reply) bool { return r.Enhanced[1] == 1 }
+
+// aboutMessage reports an enhanced code that is none of an address.
 func aboutMessage(r rfc5321.Reply) bool {
-	return r.Enhanced != rfc5321.EnhancedCode{} && r.Enhanced[1] != 1
+	return r.Enhanced != rfc5321.EnhancedCode{} && !aboutAddress(r)
 }
 
 // notChunking reports a server that offers BDAT and does not know it. These codes
