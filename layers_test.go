@@ -16,9 +16,9 @@ import (
 const picture = `
 5      cmd/segue
 4      mta
-3      mta/submit mta/admit mta/deliver mta/inbound mta/eventlog mta/webhook mta/httpapi mta/public mta/console mta/demo mta/bench
+3      mta/submit mta/admit mta/deliver mta/inbound mta/track mta/eventlog mta/webhook mta/httpapi mta/public mta/console mta/demo mta/bench
 2      queue segment reputation
-1      queue/schedule segment/rule segment/tier segment/score
+1      queue/schedule segment/rule segment/tier segment/score segment/signal segment/stats
 1      reputation/warmup reputation/throttle reputation/bounce reputation/breaker
 1      mta/resolve mta/mx mta/mtasts mta/dane mta/tlsrpt mta/smtpclient mta/smtpserver mta/dsn mta/arf mta/verp mta/simulate mta/clock
 0      mta/rfc5321 mta/rfc5322 mta/event mta/netx mta/api mta/codec mta/kv queue/store segment/store config dkim dkim/libcrypto mta/mtatest mta/mtatest/peer
@@ -30,6 +30,7 @@ tests  . deploy cmd/segue/e2e
 // the compiler keeps it free of cycles.
 const sideways = `
 mta/mx        mta/resolve
+segment/score segment/rule
 mta/simulate  mta/arf mta/dsn
 `
 
@@ -40,6 +41,7 @@ github.com/cockroachdb/pebble/v2  mta/kv queue/store segment/store
 github.com/BurntSushi/toml        config
 github.com/alecthomas/kong        cmd/segue
 cel.dev/cel-go                    segment/rule
+github.com/RoaringBitmap/roaring/v2 segment segment/store
 github.com/ebitengine/purego      dkim/libcrypto
 ` + module + `/config             mta cmd/segue
 ` + module + `/mta/simulate       mta/demo mta/bench cmd/segue
