@@ -194,9 +194,6 @@ func (w *chunker) begin(left int) (int, error) {
 	if n == left {
 		line += " LAST"
 	}
-	if w.c.opts.Trace != nil {
-		w.c.opts.Trace(true, line)
-	}
 	return n, w.put([]byte(line + "\r\n"))
 }
 

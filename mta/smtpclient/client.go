@@ -111,9 +111,6 @@ type Options struct {
 	// NoChunking uses DATA also where CHUNKING is offered.
 	NoChunking bool
 	Logger     *slog.Logger // debug level only; nil: silent
-	// Trace sees every line of the dialogue without its line end (sent: from
-	// us), addresses included, message bodies never. Calls do not overlap. nil: off.
-	Trace func(sent bool, line string)
 }
 
 // Conn is one connection, ready for a transaction. It belongs to one goroutine;

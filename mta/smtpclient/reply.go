@@ -29,10 +29,7 @@ const (
 // section 4.2.1 says. A line may end in LF alone. io.EOF before the first byte
 // stays io.EOF, later it is io.ErrUnexpectedEOF.
 func (c *Conn) readReply(each func(text []byte)) (rfc5321.Reply, error) {
-	return readReply(c.br, &c.text, func(line, text []byte) {
-		if c.opts.Trace != nil {
-			c.opts.Trace(false, string(clean(line)))
-		}
+	return readReply(c.br, &c.text, func(_, text []byte) {
 		if each != nil {
 			each(text)
 		}

@@ -340,9 +340,6 @@ func (x *exchange) emptyMessage() *Error {
 
 // line appends one command to the write buffer.
 func (c *Conn) line(s string) {
-	if c.opts.Trace != nil {
-		c.opts.Trace(true, s)
-	}
 	c.buf = append(append(c.buf, s...), '\r', '\n')
 }
 
