@@ -24,7 +24,7 @@ const actPage = 1000
 
 // QueueAct implements api.Methods.
 func (m methods) QueueAct(ctx context.Context, act api.QueueAct) (api.QueueActed, error) {
-	do, err := m.order(&act)
+	order, err := m.order(&act)
 	if err != nil {
 		return api.QueueActed{}, err
 	}
@@ -33,7 +33,7 @@ func (m methods) QueueAct(ctx context.Context, act api.QueueAct) (api.QueueActed
 		if err != nil {
 			return api.QueueActed{}, badRequest("bad id", err)
 		}
-		if err := do(ctx, id); err != nil {
+		if err := m.queue.Do(ctx, id, order); err != nil {
 			if errors.Is(err, queue.ErrNotFound) {
 				return api.QueueActed{}, notFound(act.ID + " is not in the queue")
 			}
@@ -44,11 +44,11 @@ func (m methods) QueueAct(ctx context.Context, act api.QueueAct) (api.QueueActed
 	if act.Query == (api.QueueQuery{}) && !act.All {
 		return api.QueueActed{}, api.Problem(http.StatusBadRequest, "an order needs an id or a filter", "to reach the whole queue, say all")
 	}
-	return m.actAll(ctx, act.Query, do)
+	return m.actAll(ctx, act.Query, order)
 }
 
 // actAll carries an order out on everything that a query selects.
-func (m methods) actAll(ctx context.Context, q api.QueueQuery, do func(context.Context, store.ID) error) (api.QueueActed, error) {
+func (m methods) actAll(ctx context.Context, q api.QueueQuery, order queue.Order) (api.QueueActed, error) {
 	var out api.QueueActed
 	q.Limit, q.After = actPage, ""
 	for {
@@ -56,43 +56,43 @@ func (m methods) actAll(ctx context.Context, q api.QueueQuery, do func(context.C
 		if err != nil {
 			return out, err
 		}
-		for _, e := range list {
-			err := do(ctx, e.ID)
-			if err != nil && !errors.Is(err, queue.ErrNotFound) {
-				return out, fmt.Errorf("%s: %w (%d recipients were reached before)", e.ID, err, out.Recipients)
-			}
-			if err == nil {
-				out.Recipients++
-			}
-			q.After = e.ID.String()
+		ids := make([]store.ID, len(list))
+		for i, e := range list {
+			ids[i] = e.ID
+		}
+		n, err := m.queue.DoAll(ctx, ids, order)
+		out.Recipients += n
+		if err != nil {
+			return out, fmt.Errorf("%w (%d recipients were reached before)", err, out.Recipients)
 		}
 		if len(list) < actPage {
 			return out, nil
 		}
+		q.After = ids[len(ids)-1].String()
 	}
 }
 
 // order is what an action does to one recipient.
-func (m methods) order(act *api.QueueAct) (func(context.Context, store.ID) error, error) {
+func (m methods) order(act *api.QueueAct) (queue.Order, error) {
 	switch act.Action {
 	case "hold":
 		name := act.Name
 		if name == "" {
 			name = "operator"
 		}
-		return func(ctx context.Context, id store.ID) error { return m.queue.Hold(ctx, id, name) }, nil
+		return queue.Holding(name), nil
 	case "release", "retry":
-		return m.queue.Release, nil
+		return queue.Releasing(), nil
 	case "drop":
 		reason := act.Reason
 		if reason == "" {
 			reason = "dropped by an operator"
 		}
-		return func(ctx context.Context, id store.ID) error { return m.queue.Drop(ctx, id, reason) }, nil
+		return queue.Dropping(reason), nil
 	case "move":
 		for _, p := range m.c.Pools {
 			if p.Name == act.Pool {
-				return func(ctx context.Context, id store.ID) error { return m.queue.Move(ctx, id, act.Pool) }, nil
+				return queue.Moving(act.Pool), nil
 			}
 		}
 		return nil, api.Problem(http.StatusBadRequest, "no pool has the name "+act.Pool, "segue pool ls shows them")

@@ -341,7 +341,7 @@ func TestDueTimesAreThoseOfTheDisk(t *testing.T) {
 		}
 		whole()
 		time.Sleep(123456 * time.Nanosecond)
-		if err := r.Release(t.Context(), id); err != nil {
+		if err := r.Do(t.Context(), id, Releasing()); err != nil {
 			t.Fatal(err)
 		}
 		whole()

@@ -51,7 +51,7 @@ func (r *running) waitingMail() waitingMail {
 	var m waitingMail
 	m.retry, m.held = r.send("retry"), r.send("held")
 	r.until(2)
-	if err := r.Hold(context.Background(), m.held, "review"); err != nil {
+	if err := r.Do(context.Background(), m.held, Holding("review")); err != nil {
 		r.t.Fatal(err)
 	}
 	dated := r.message("date", "active")
@@ -416,7 +416,7 @@ func TestClockSetBackKeepsOrdersOnMailInFlight(t *testing.T) {
 		id := r.send("a")
 		synctest.Wait()
 		held := make(chan error, 1)
-		go func() { held <- r.Hold(context.Background(), id, "review") }()
+		go func() { held <- r.Do(context.Background(), id, Holding("review")) }()
 		synctest.Wait()
 		r.set(-5 * time.Hour)
 		close(gate)

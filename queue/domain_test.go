@@ -53,7 +53,7 @@ func TestListOfADomain(t *testing.T) {
 	if err != nil || !more || !slices.Equal(ids, all[2:7]) {
 		t.Errorf("five from the third on: %v, more %v, %v; want %v", ids, more, err, all[2:7])
 	}
-	if err := r.Hold(t.Context(), all[3], "review"); err != nil {
+	if err := r.Do(t.Context(), all[3], Holding("review")); err != nil {
 		t.Fatal(err)
 	}
 	compare()

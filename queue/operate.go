@@ -14,66 +14,6 @@ import (
 	"github.com/seguemta/segue/queue/store"
 )
 
-// busyWait is how soon a recipient that is being changed is tried again.
-const busyWait = 50 * time.Millisecond
-
-// do applies one act and waits until it is durable. An act on a recipient in
-// flight applies at its conclusion and is answered then; where ctx ends before
-// that, it still applies.
-func (q *Queue) do(ctx context.Context, id store.ID, a *act) error {
-	a.order = true
-	for {
-		done := make(chan error, 1)
-		q.apply(id, a, func(err error) { done <- err })
-		err := q.answer(ctx, done)
-		if !errors.Is(err, errBusy) {
-			return err
-		}
-		if err := wait(ctx, busyWait); err != nil {
-			return err
-		}
-	}
-}
-
-// answer waits for what the machine's goroutine answers.
-func (q *Queue) answer(ctx context.Context, done <-chan error) error {
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-q.ended:
-		return ErrStopping
-	}
-}
-
-// Drop concludes a recipient as dropped. In flight, it is dropped only if the
-// attempt under way does not deliver it ([ErrNotFound] if it does).
-func (q *Queue) Drop(ctx context.Context, id store.ID, reason string) error {
-	return q.do(ctx, id, &act{kind: event.Dropped, reason: reason})
-}
-
-// Hold parks a recipient under a name until it is released.
-func (q *Queue) Hold(ctx context.Context, id store.ID, name string) error {
-	return q.do(ctx, id, &act{kind: event.Held, hold: name})
-}
-
-// Release gives a parked or waiting recipient back to its lane, due now.
-func (q *Queue) Release(ctx context.Context, id store.ID) error {
-	return q.do(ctx, id, &act{kind: event.Released, reason: "released by an operator"})
-}
-
-// Move puts a recipient into another pool.
-func (q *Queue) Move(ctx context.Context, id store.ID, pool string) error {
-	r, err := q.store.Recipient(id)
-	if err != nil {
-		return notFound(err)
-	}
-	to := q.store.Class(r.Class)
-	to.Pool, to.Plan = pool, ""
-	return q.do(ctx, id, &act{kind: event.Relaned, reason: "moved by an operator", class: to})
-}
-
 // Recheck reads the current state of a contact again for all its queued mail:
 // what may not be sent any more is concluded, what changed its tier for the
 // better moves. It returns when every change is durable, and may be repeated.

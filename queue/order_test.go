@@ -33,9 +33,9 @@ func TestAnOrderOnMailInFlightIsAnsweredWhenItIsDurable(t *testing.T) {
 			id := r.send("a")
 			synctest.Wait()
 			done := make(chan error, 2)
-			go func() { done <- r.Hold(t.Context(), id, "review") }()
+			go func() { done <- r.Do(t.Context(), id, Holding("review")) }()
 			synctest.Wait()
-			go func() { done <- r.Drop(t.Context(), id, "not wanted") }()
+			go func() { done <- r.Do(t.Context(), id, Dropping("not wanted")) }()
 			synctest.Wait()
 			select {
 			case err := <-done:
@@ -56,6 +56,41 @@ func TestAnOrderOnMailInFlightIsAnsweredWhenItIsDurable(t *testing.T) {
 			r.idle()
 		})
 	}
+}
+
+// An order on many does not wait for those whose servers keep them: it applies to
+// them when their attempts end.
+func TestAnOrderOnManyDoesNotWaitForMailInFlight(t *testing.T) {
+	bubble(t, func(t testing.TB, w *world, r *running) {
+		gate := make(chan struct{})
+		w.pause = func(context.Context) { <-gate }
+		w.answer = func(*store.Entry) Outcome { return deferred("later") }
+		var all []store.ID
+		for range 50 {
+			all = append(all, r.send("a"))
+		}
+		synctest.Wait()
+		held := func() (n int) {
+			for _, id := range all {
+				if r.record(id).Hold != "" {
+					n++
+				}
+			}
+			return n
+		}
+		n, err := r.DoAll(t.Context(), append(all, store.ID{Message: 1 << 40}), Holding("review"))
+		if n != len(all) || err != nil {
+			t.Errorf("the hold reached %d of %d, %v", n, len(all), err)
+		}
+		if n := held(); n == 0 || n == len(all) {
+			t.Errorf("%d of %d are held while some are in flight", n, len(all))
+		}
+		close(gate)
+		synctest.Wait()
+		if n := held(); n != len(all) {
+			t.Errorf("%d of %d are held at the end", n, len(all))
+		}
+	})
 }
 
 // A backlog of many domains must not start a lookup for each at once.
@@ -96,7 +131,7 @@ func TestQuestionsAfterTheEndAreAnswered(t *testing.T) {
 		if _, err := r.Why(t.Context(), id); !errors.Is(err, ErrStopping) {
 			t.Errorf("why after the end: %v", err)
 		}
-		if err := r.Drop(t.Context(), id, "late"); !errors.Is(err, ErrStopping) {
+		if err := r.Do(t.Context(), id, Dropping("late")); !errors.Is(err, ErrStopping) {
 			t.Errorf("drop after the end: %v", err)
 		}
 		r.stop()

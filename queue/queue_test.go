@@ -93,7 +93,7 @@ func TestMailExpiresInEveryState(t *testing.T) {
 			t.Fatal(err)
 		}
 		held := r.send("held")
-		if err := r.Hold(t.Context(), held, "review"); err != nil {
+		if err := r.Do(t.Context(), held, Holding("review")); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(25 * time.Hour)
@@ -216,7 +216,7 @@ func TestHoldReleaseDropMove(t *testing.T) {
 		r.until(2)
 		synctest.Wait()
 		ctx := t.Context()
-		if err := r.Hold(ctx, a, "review"); err != nil {
+		if err := r.Do(ctx, a, Holding("review")); err != nil {
 			t.Fatal(err)
 		}
 		r.until(2)
@@ -227,19 +227,19 @@ func TestHoldReleaseDropMove(t *testing.T) {
 		if got := r.kinds(a); got != "accepted deferred held " {
 			t.Errorf("held mail was tried: %s", got)
 		}
-		if err := r.Drop(ctx, b, "not wanted"); err != nil {
+		if err := r.Do(ctx, b, Dropping("not wanted")); err != nil {
 			t.Fatal(err)
 		}
 		if e := r.last(b); e.Kind != "dropped" || e.Reason != "not wanted" {
 			t.Errorf("dropped: %s %q", e.Kind, e.Reason)
 		}
-		if err := r.Drop(ctx, b, "again"); err != ErrNotFound { //nolint:errorlint // returned bare
+		if err := r.Do(ctx, b, Dropping("again")); err != ErrNotFound { //nolint:errorlint // returned bare
 			t.Errorf("a second drop: %v", err)
 		}
 		w.mu.Lock()
 		w.answer = nil
 		w.mu.Unlock()
-		if err := r.Release(ctx, a); err != nil {
+		if err := r.Do(ctx, a, Releasing()); err != nil {
 			t.Fatal(err)
 		}
 		r.until(0)

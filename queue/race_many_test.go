@@ -21,13 +21,13 @@ import (
 func anyAct(ctx context.Context, r *running, rng *rand.Rand, id store.ID, local string) (promised string, err error) {
 	switch rng.IntN(6) {
 	case 0:
-		return "relaned", r.Move(ctx, id, []string{"main", "other"}[rng.IntN(2)])
+		return "relaned", r.Do(ctx, id, Moving([]string{"main", "other"}[rng.IntN(2)]))
 	case 1:
-		return "held", r.Hold(ctx, id, "review")
+		return "held", r.Do(ctx, id, Holding("review"))
 	case 2:
-		return "released", r.Release(ctx, id)
+		return "released", r.Do(ctx, id, Releasing())
 	case 3:
-		return "dropped", r.Drop(ctx, id, "not wanted")
+		return "dropped", r.Do(ctx, id, Dropping("not wanted"))
 	case 4:
 		r.w.tell(func() { r.w.suppressed[local] = "complaint (all)" })
 	default:

@@ -182,7 +182,7 @@ func inFlightActs() []inFlightAct {
 		return r.Recheck(ctx, rfc5321.Address{Local: "a", Domain: "example.com"})
 	}
 	return []inFlightAct{
-		{"move", func(r *running, id store.ID) error { return r.Move(ctx, id, "other") }, "relaned", true, false},
+		{"move", func(r *running, id store.ID) error { return r.Do(ctx, id, Moving("other")) }, "relaned", true, false},
 		{"promotion", func(r *running, _ store.ID) error {
 			r.w.tell(func() { r.w.tiers["a"] = "active" })
 			return recheck(r)
@@ -191,9 +191,9 @@ func inFlightActs() []inFlightAct {
 			r.w.tell(func() { r.w.suppressed["a"] = "complaint (all)" })
 			return recheck(r)
 		}, "suppressed", false, true},
-		{"hold", func(r *running, id store.ID) error { return r.Hold(ctx, id, "review") }, "held", true, false},
-		{"release", func(r *running, id store.ID) error { return r.Release(ctx, id) }, "released", true, false},
-		{"drop", func(r *running, id store.ID) error { return r.Drop(ctx, id, "not wanted") }, "dropped", true, true},
+		{"hold", func(r *running, id store.ID) error { return r.Do(ctx, id, Holding("review")) }, "held", true, false},
+		{"release", func(r *running, id store.ID) error { return r.Do(ctx, id, Releasing()) }, "released", true, false},
+		{"drop", func(r *running, id store.ID) error { return r.Do(ctx, id, Dropping("not wanted")) }, "dropped", true, true},
 		{"expiry", func(*running, store.ID) error {
 			time.Sleep(31 * time.Minute)
 			return nil
