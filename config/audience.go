@@ -5,7 +5,7 @@ package config
 // Attribute declares one fact about contacts or accounts. Rules are checked
 // against these; a name that is not declared is an error there.
 type Attribute struct {
-	// contact.x or account.x. Bare names (tier, score, stage) are built in.
+	// contact.x or account.x. Bare names (tier, score, lists and so on) are built in.
 	Name string `toml:"name" required:"true" identity:"true" format:"attribute" need:"each attribute has a name"`
 
 	// The type of its values. There is no default: a rule that compares a number with

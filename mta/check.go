@@ -119,15 +119,17 @@ func rules(c *config.Config) (*rule.Schema, []segment.Definition, []config.Probl
 	if err != nil {
 		return nil, nil, append(list, c.Problem("attribute", err.Error(), ""))
 	}
-	definitions := make([]segment.Definition, 0, len(c.Segments))
-	for _, s := range c.Segments {
-		if _, err := schema.Compile(s.Where); err != nil {
-			at := "segment[" + s.Name + "].where"
-			for _, f := range rule.Faults(err) {
-				list = append(list, c.Problem(at, fmt.Sprintf("column %d: %s", f.Column, f.Text), f.Hint))
-			}
+	definitions := make([]segment.Definition, len(c.Segments))
+	asked := make([]rule.Definition, len(c.Segments)) // all at once: they may refer to each other
+	for i, s := range c.Segments {
+		definitions[i] = segment.Definition{Name: s.Name, Order: s.Order, Where: s.Where}
+		asked[i] = rule.Definition{Name: s.Name, Where: s.Where}
+	}
+	set := schema.CompileSet(asked)
+	for i, s := range c.Segments {
+		for _, f := range rule.Faults(set.Err(i)) {
+			list = append(list, c.Problem("segment["+s.Name+"].where", fmt.Sprintf("column %d: %s", f.Column, f.Text), f.Hint))
 		}
-		definitions = append(definitions, segment.Definition{Name: s.Name, Order: s.Order, Where: s.Where})
 	}
 	return schema, definitions, list
 }

@@ -12,8 +12,9 @@ import (
 
 type segmentCmd struct {
 	remote
-	Ls   segmentLs   `cmd:"" help:"List segments in their order."`
-	Show segmentShow `cmd:"" help:"Show one segment: its members by tier and where they go."`
+	Ls       segmentLs       `cmd:"" help:"List segments in their order."`
+	Show     segmentShow     `cmd:"" help:"Show one segment: its members by tier and where they go."`
+	Template segmentTemplate `cmd:"" help:"List ready-made segments, or print one as configuration. Needs no engine."`
 }
 
 type segmentLs struct{}

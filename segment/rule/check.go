@@ -20,6 +20,15 @@ type source struct {
 	tree     *ast.AST
 	faults   []*Error
 	literals int // items of all lists so far
+	refs     []reference
+	filter   bool // inside where
+	inner    bool // inside a condition about an account's contacts
+}
+
+// reference is where a rule refers to a segment.
+type reference struct {
+	name string
+	at   common.Location
 }
 
 // analyze parses and checks a text; faults are collected in the source.
@@ -146,7 +155,12 @@ func (src *source) number(e ast.Expr) {
 
 func (src *source) ident(e ast.Expr) {
 	name := e.AsIdent()
-	if _, _, ok := src.schema.Slot(name); ok || name == "now" {
+	_, _, ok := src.schema.Slot(name)
+	switch {
+	case (name == propertyScope) != src.filter && (ok || name == "now" || name == propertyScope):
+		src.misplaced(e, name)
+		return
+	case ok, name == "now", name == propertyScope:
 		return
 	}
 	if name == contactScope || name == accountScope {
@@ -154,6 +168,16 @@ func (src *source) ident(e ast.Expr) {
 		return
 	}
 	src.fail(e, "unknown name "+shorten(name), src.meant(name))
+}
+
+// misplaced speaks of a property outside of a filter, and of anything else
+// within one.
+func (src *source) misplaced(e ast.Expr, name string) {
+	if src.filter {
+		src.fail(e, "where reads only properties of the event, not "+shorten(name), "write property.x; what is asked of the contact stands outside of where")
+		return
+	}
+	src.fail(e, "a property stands only in the filter of events", `write events("x").where(property.y > 1)`)
 }
 
 // meant finds the declared name that somebody who wrote name had in mind.
@@ -205,7 +229,7 @@ func (src *source) nearest(scope, field string) string {
 func (src *source) selection(e ast.Expr) {
 	sel := e.AsSelect()
 	scope := sel.Operand()
-	if scope.Kind() != ast.IdentKind || scope.AsIdent() == "now" {
+	if scope.Kind() != ast.IdentKind || scope.AsIdent() == "now" || scope.AsIdent() == propertyScope {
 		src.names(scope)
 		return
 	}
@@ -216,6 +240,8 @@ func (src *source) selection(e ast.Expr) {
 	name := scope.AsIdent() + "." + sel.FieldName()
 	if _, _, ok := src.schema.Slot(name); !ok {
 		src.fail(e, "unknown attribute "+shorten(name), src.meant(name))
+	} else if src.filter {
+		src.misplaced(e, name)
 	}
 }
 
@@ -229,50 +255,31 @@ func (src *source) call(e ast.Expr) {
 	method := slices.Contains(methodNames(), name)
 	if call.IsMemberFunction() != method {
 		if method {
-			src.fail(e, name+" needs something in front of it", `write contact.x.`+name+`("...")`)
+			src.fail(e, name+" needs something in front of it", methodHint(name))
 		} else {
 			src.fail(e, name+" is not called on a value", "write "+name+"(...)")
 		}
 		return
 	}
+	if text, hint := src.unfit(name); text != "" {
+		src.fail(e, text, hint)
+		return
+	}
 	if method {
 		src.names(call.Target())
 	}
+	if src.filter && name == operators.Index {
+		src.propertyKey(e, call)
+		return
+	}
+	filter, inner := src.filter, src.inner
+	src.filter = filter || name == "where"
+	src.inner = inner || slices.Contains(contactNames(), name)
 	for _, arg := range call.Args() {
 		src.names(arg)
 	}
+	src.filter, src.inner = filter, inner
 	if name == "has" {
 		e.SetKindCase(ast.NewExprFactory().NewCall(e.ID(), hasFunction, call.Args()...))
-	}
-}
-
-func methodNames() []string { return []string{"startsWith", "endsWith", "contains", "matches"} }
-
-func functionNames() []string {
-	return []string{"has", "has_any", "has_all", "has_none", "days", "hours", "duration", "timestamp"}
-}
-
-func operatorNames() []string {
-	return []string{
-		operators.LogicalAnd, operators.LogicalOr, operators.LogicalNot,
-		operators.Equals, operators.NotEquals, operators.Less, operators.LessEquals, operators.Greater, operators.GreaterEquals,
-		operators.In, operators.Index, operators.Add, operators.Subtract,
-	}
-}
-
-func (src *source) unknownCall(e ast.Expr, name string) {
-	switch name {
-	case operators.Conditional:
-		src.fail(e, "rules know no a ? b : c", "write (a && b) || (!a && c)")
-	case operators.Multiply, operators.Divide, operators.Modulo, operators.Negate:
-		src.fail(e, "rules do not calculate with numbers", "import the result as an attribute of its own")
-	case "size":
-		src.fail(e, "unknown function size", `ask has_any, has_all, has_none, or compare with ""`)
-	default:
-		hint := didYouMean(name, slices.Concat(functionNames(), methodNames()))
-		if hint == "" {
-			hint = "rules know " + strings.Join(functionNames(), ", ") + ", and on a text " + strings.Join(methodNames(), ", ")
-		}
-		src.fail(e, "unknown function "+shorten(name), hint)
 	}
 }

@@ -65,7 +65,7 @@ func mirror(op Op) Op {
 
 // orient puts the attribute left (else now), and what is added to it right.
 func (src *source) orient(e ast.Expr, op Op, left, right *Operand) Node {
-	if left.literal() || left.Now && right.Attr != "" {
+	if left.literal() || left.Now && right.reads() {
 		left, right, op = right, left, mirror(op)
 	}
 	if left.literal() || left.Now && right.Now {
@@ -82,6 +82,7 @@ func (src *source) orient(e ast.Expr, op Op, left, right *Operand) Node {
 		return test(OpIs, left, nil)
 	}
 	src.tierNames(e, left, right)
+	src.comparable(e, op, left, right)
 	if left.Attr == "tier" && op != OpEqual {
 		src.fail(e, "tiers have no order in a rule", `write tier in ["active", "warm"]`)
 	}

@@ -4,6 +4,7 @@ package rule
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -12,10 +13,22 @@ type predicate func(v *Values) bool
 
 // compiler makes closures of a checked tree, and notes what it reads.
 type compiler struct {
-	schema *Schema
-	reads  map[string]bool
-	time   bool
-	err    error
+	set     *Set
+	pair    bool // the rule is asked of a contact and one account
+	reads   map[string]bool
+	uses    uses
+	tickers []ticker
+	err     error
+}
+
+// uses is what a rule reads besides slots, by number in its set.
+type uses struct{ series, counted, segments []int }
+
+func (c *compiler) use(in *[]int, n int) int {
+	if !slices.Contains(*in, n) {
+		*in = append(*in, n)
+	}
+	return n
 }
 
 func (c *compiler) broken() predicate {
@@ -35,8 +48,17 @@ func (c *compiler) node(n Node) predicate {
 		return all(c.nodes(n.Nodes))
 	case KindAny:
 		return anyOf(c.nodes(n.Nodes))
+	case KindSegment:
+		i, ok := c.set.names[n.Segment]
+		if !ok {
+			return c.broken()
+		}
+		c.use(&c.uses.segments, i)
+		return func(v *Values) bool { return v.Members.Has(i) }
 	case KindTest:
-		return c.test(n)
+		test := c.test(n)
+		c.tick(n, test)
+		return test
 	default:
 		return c.broken()
 	}
@@ -89,7 +111,7 @@ func anyOf(p []predicate) predicate {
 
 // slot resolves an attribute and notes that the rule reads it.
 func (c *compiler) slot(o *Operand) (int, Type) {
-	slot, t, ok := c.schema.Slot(o.Attr)
+	slot, t, ok := c.set.schema.Slot(o.Attr)
 	if !ok {
 		c.err = errNode
 		return 0, Missing
@@ -107,6 +129,10 @@ func (c *compiler) operandType(o *Operand) Type {
 	case o.Attr != "":
 		_, t := c.slot(o)
 		return t
+	case o.Events != nil && o.Events.Aggregate.instant():
+		return Time
+	case o.Events != nil, o.Bucket != "", o.Contacts != nil:
+		return Number
 	case o.Text != nil:
 		return Text
 	case o.Number != nil:
@@ -123,8 +149,16 @@ func (c *compiler) test(n Node) predicate {
 	case OpIs:
 		slot, _ := c.slot(n.Left)
 		return func(v *Values) bool { return v.Slots[slot].kind == Boolean && v.Slots[slot].bits == 1 }
+	case OpAnyContact, OpAllContacts:
+		return c.ofContacts(n)
 	case OpHas:
+		if n.Left.Events != nil {
+			return c.happened(n.Left)
+		}
 		slot, t := c.slot(n.Left)
+		if k := slices.Index(decayNames(), n.Left.Attr); k >= 0 {
+			return func(v *Values) bool { return v.Decays[k].HalfLife > 0 || v.Slots[slot].kind == t }
+		}
 		return func(v *Values) bool { return v.Slots[slot].kind == t }
 	case OpEqual, OpLess, OpAtMost, OpGreater, OpAtLeast:
 		return c.comparison(n)

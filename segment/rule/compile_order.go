@@ -4,7 +4,7 @@ package rule
 
 import (
 	"math"
-	"time"
+	"slices"
 )
 
 // relation is the set of outcomes for which an ordering operator holds: less,
@@ -47,7 +47,12 @@ func compare[T int64 | float64](r relation, a, b T) bool {
 // numbers compares a number attribute, or one topic, with a literal or another.
 func (c *compiler) numbers(n Node) predicate {
 	r := relationOf(n.Op)
-	if slot, _ := c.slot(n.Left); n.Left.Topic == "" && n.Right.Number != nil {
+	if n.Right.Number != nil && n.Left.Events != nil && n.Left.Events.Aggregate == Counting {
+		g, literal := c.gauge(n.Left.Events), *n.Right.Number
+		return func(v *Values) bool { return compare(r, g.count(v), literal) }
+	}
+	if n.Right.Number != nil && n.Left.Attr != "" && n.Left.Topic == "" && !decaying(n.Left) {
+		slot, _ := c.slot(n.Left)
 		literal := *n.Right.Number
 		return func(v *Values) bool {
 			x := &v.Slots[slot]
@@ -71,7 +76,26 @@ func (c *compiler) number(o *Operand) func(*Values) (float64, bool) {
 		literal := *o.Number
 		return func(*Values) (float64, bool) { return literal, true }
 	}
+	switch {
+	case o.Events != nil:
+		return c.gauge(o.Events).number
+	case o.Bucket != "":
+		seed := seedOf(o.Bucket)
+		return func(v *Values) (float64, bool) { return bucketOf(seed, v.Contact), true }
+	case o.Contacts != nil:
+		i := c.counted(o.Contacts)
+		return func(v *Values) (float64, bool) { return float64(v.Counts[i].True), true }
+	}
 	slot, _ := c.slot(o)
+	if k := slices.Index(decayNames(), o.Attr); k >= 0 {
+		return func(v *Values) (float64, bool) {
+			if d := &v.Decays[k]; d.HalfLife > 0 {
+				return d.ValueAt(v.Now.UnixMicro()), true
+			}
+			x := &v.Slots[slot]
+			return math.Float64frombits(x.bits), x.kind == Number
+		}
+	}
 	if topic := o.Topic; topic != "" {
 		return func(v *Values) (float64, bool) { return v.Slots[slot].topic(topic) }
 	}
@@ -85,9 +109,19 @@ func (c *compiler) number(o *Operand) func(*Values) (float64, bool) {
 // now against a literal.
 func (c *compiler) times(n Node) predicate {
 	r := relationOf(n.Op)
-	offset := time.Duration(n.Right.Offset).Microseconds()
+	offset := micros(n.Right.Offset)
+	if n.Left.Events != nil || n.Right.Events != nil {
+		left, right := c.instant(n.Left), c.instant(n.Right)
+		return func(v *Values) bool {
+			a, ok := left(v)
+			if !ok {
+				return false
+			}
+			b, ok := right(v)
+			return ok && compare(r, a, b)
+		}
+	}
 	if n.Left.Now {
-		c.time = true
 		literal := n.Right.Time.UnixMicro()
 		return func(v *Values) bool { return compare(r, v.Now.UnixMicro(), literal) }
 	}
@@ -100,7 +134,6 @@ func (c *compiler) times(n Node) predicate {
 			return x.kind == Time && compare(r, x.micro(), literal)
 		}
 	case n.Right.Now:
-		c.time = true
 		return func(v *Values) bool {
 			x := &v.Slots[left]
 			return x.kind == Time && compare(r, x.micro(), v.Now.UnixMicro()+offset)
@@ -110,6 +143,31 @@ func (c *compiler) times(n Node) predicate {
 		return func(v *Values) bool {
 			x, y := &v.Slots[left], &v.Slots[right]
 			return x.kind == Time && y.kind == Time && compare(r, x.micro(), y.micro()+offset)
+		}
+	}
+}
+
+// instant reads one side of a comparison of times, its offset added; false where
+// it is missing.
+func (c *compiler) instant(o *Operand) func(*Values) (int64, bool) {
+	offset := micros(o.Offset)
+	switch {
+	case o.Time != nil:
+		literal := o.Time.UnixMicro()
+		return func(*Values) (int64, bool) { return literal, true }
+	case o.Now:
+		return func(v *Values) (int64, bool) { return v.Now.UnixMicro() + offset, true }
+	case o.Events != nil:
+		g := c.gauge(o.Events)
+		return func(v *Values) (int64, bool) {
+			at, ok := g.instant(v)
+			return at + offset, ok
+		}
+	default:
+		slot, _ := c.slot(o)
+		return func(v *Values) (int64, bool) {
+			x := &v.Slots[slot]
+			return x.micro() + offset, x.kind == Time
 		}
 	}
 }

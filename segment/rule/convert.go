@@ -27,8 +27,9 @@ func (src *source) condition(e ast.Expr) Node {
 			return n
 		}
 	}
-	if t := src.typeOf(e); t != "boolean" {
-		src.fail(e, article(t)+" is not a condition", "compare it with something")
+	if t := src.typeOf(e); t != "boolean" && t != "property" {
+		say, hint := notCondition(t)
+		src.fail(e, say, hint)
 		return Node{}
 	}
 	return test(OpIs, src.operand(e), nil)
@@ -73,6 +74,12 @@ func (src *source) callCondition(e ast.Expr, call ast.CallExpr) (Node, bool) {
 		return src.membership(e, args[0], args[1]), true
 	case hasFunction:
 		return src.presence(args[0]), true
+	case "segment":
+		return src.segment(args[0]), true
+	case "any_contact", "all_contacts":
+		return src.contacts(Op(name), args[0]), true
+	case "no_contact":
+		return not(src.contacts(OpAnyContact, args[0])), true
 	case "startsWith", "endsWith", "contains", "matches":
 		return src.textTest(Op(name), call.Target(), args[0]), true
 	case "has_none":
@@ -111,7 +118,10 @@ func (src *source) presence(arg ast.Expr) Node {
 	switch {
 	case o == nil:
 		return Node{}
-	case o.Attr == "" || o.Offset != 0:
+	case o.Events != nil && !o.Events.Aggregate.empties():
+		src.fail(arg, string(o.Events.Aggregate)+" is never missing", "compare it with 0")
+		return Node{}
+	case o.Attr == "" && o.Property == "" && o.Events == nil || o.Offset != 0:
 		src.fail(arg, "has needs an attribute", "write has(contact.x)")
 		return Node{}
 	case o.Topic != "":
@@ -133,6 +143,9 @@ func (src *source) operand(e ast.Expr) *Operand {
 		}
 		return &Operand{Attr: e.AsIdent()}
 	case ast.SelectKind:
+		if name, ok := propertyName(e); ok {
+			return src.property(e, name)
+		}
 		sel := e.AsSelect()
 		if sel.Operand().Kind() == ast.IdentKind {
 			return &Operand{Attr: sel.Operand().AsIdent() + "." + sel.FieldName()}
@@ -178,6 +191,13 @@ func literalOperand(e ast.Expr) *Operand {
 func (src *source) computed(e ast.Expr, call ast.CallExpr) *Operand {
 	args := call.Args()
 	switch call.FunctionName() {
+	case "count", "sum", "avg", "min", "max", "distinct_days", "first", "last":
+		return src.aggregate(call)
+	case "bucket":
+		return src.bucket(args[0])
+	case "contacts":
+		n := src.condition(args[0])
+		return &Operand{Contacts: &n}
 	case operators.Index:
 		of, key := src.operand(args[0]), src.operand(args[1])
 		if of == nil || key == nil {
@@ -217,7 +237,10 @@ func (src *source) textTest(op Op, target, arg ast.Expr) Node {
 	if left == nil || right == nil {
 		return Node{}
 	}
-	if left.Attr == "" {
+	if left.Property != "" && right.Text == nil {
+		src.fail(arg, "a property is compared with a value written out", "")
+	}
+	if left.Attr == "" && left.Property == "" {
 		src.fail(target, string(op)+" is asked of an attribute, not of a literal", "turn it round")
 	}
 	if op == OpMatches {
@@ -247,7 +270,9 @@ func (src *source) membership(e, item, of ast.Expr) Node {
 		return Node{}
 	}
 	switch {
-	case left.Attr == "" && right.Attr == "":
+	case right.Property != "":
+		src.fail(of, "a property is no list", `write property.x in ["a", "b"], or property.x == "a"`)
+	case !left.reads() && !right.reads():
 		src.fail(e, "this compares two constants", "one side must be an attribute")
 	case left.Number != nil, left.Boolean != nil:
 		src.fail(item, "only a text can be in a list or in topics", "")

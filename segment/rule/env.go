@@ -17,6 +17,8 @@ const (
 	MaxLeaves  = 200       // conditions
 	MaxLits    = 10_000    // literals in lists, over the whole rule
 	MaxPattern = 256       // bytes of a pattern for matches
+	MaxEvents  = 64        // conditions on events
+	MaxEvent   = 256       // bytes of the name of an event, a property, a seed or a segment
 )
 
 // parserDepth bounds how deep the parser descends: brackets, mostly.
@@ -43,11 +45,13 @@ func newEnv(s *Schema) (*cel.Env, error) {
 		cel.Variable(contactScope, cel.ObjectType(contactScope)),
 		cel.Variable(accountScope, cel.ObjectType(accountScope)),
 		cel.Variable("now", cel.TimestampType),
+		cel.Variable(propertyScope, cel.MapType(cel.StringType, cel.DynType)),
 	}
 	for slot := range firstAttribute {
 		options = append(options, cel.Variable(s.names[slot], celType(s.types[slot])))
 	}
-	return cel.NewCustomEnv(append(options, functions()...)...)
+	options = append(options, functions()...)
+	return cel.NewCustomEnv(append(options, eventFunctions()...)...)
 }
 
 // celType is how CEL knows a type.
@@ -111,6 +115,41 @@ func functions() []cel.EnvOption {
 	for _, name := range []string{"startsWith", "endsWith", "contains", "matches"} {
 		out = append(out, cel.Function(name, cel.MemberOverload(overloadID(name, pair(text, text)), pair(text, text), boolean)))
 	}
+	return out
+}
+
+// propertyScope is what the properties of an event are called in its filter.
+const propertyScope = "property"
+
+// eventFunctions declares what is asked of events, and of other contacts.
+func eventFunctions() []cel.EnvOption {
+	text, number, boolean := cel.StringType, cel.DoubleType, cel.BoolType
+	instant, span, events := cel.TimestampType, cel.DurationType, cel.OpaqueType("events")
+	var out []cel.EnvOption
+	function := func(name string, result, arg *cel.Type) {
+		out = append(out, cel.Function(name, cel.Overload(name, []*cel.Type{arg}, result)))
+	}
+	method := func(name string, result *cel.Type, args ...*cel.Type) {
+		args = append([]*cel.Type{events}, args...)
+		out = append(out, cel.Function(name, cel.MemberOverload(overloadID(name, args), args, result)))
+	}
+	function("events", events, text)
+	function("segment", boolean, text)
+	function("bucket", number, text)
+	function("contacts", number, boolean)
+	for _, name := range []string{"any_contact", "all_contacts", "no_contact"} {
+		function(name, boolean, boolean)
+	}
+	method("within", events, span)
+	method("between", events, span, span)
+	method("where", events, boolean)
+	for _, name := range []Function{Sum, Avg, Min, Max} {
+		method(string(name), number, text)
+	}
+	method(string(Counting), number)
+	method(string(DistinctDays), number)
+	method(string(First), instant)
+	method(string(Last), instant)
 	return out
 }
 

@@ -39,6 +39,58 @@ func TestRules(t *testing.T) {
 	})
 }
 
+// TestSets runs testdata/sets/*: definitions, one on a line, as "name: where"
+// and after a semicolon "+list" and "-list" for included and excluded ones, and what becomes of
+// them.
+func TestSets(t *testing.T) {
+	s := testSchema(t)
+	datadriven.Walk(t, "testdata/sets", func(t *testing.T, path string) {
+		t.Helper()
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			t.Helper()
+			var defs []Definition
+			for line := range strings.Lines(d.Input) {
+				name, where, _ := strings.Cut(strings.TrimSpace(line), ":")
+				def := Definition{Name: name}
+				where, lists, _ := strings.Cut(where, ";")
+				for word := range strings.FieldsSeq(lists) {
+					if list, ok := strings.CutPrefix(word, "+"); ok {
+						def.Include = append(def.Include, list)
+					}
+					if list, ok := strings.CutPrefix(word, "-"); ok {
+						def.Exclude = append(def.Exclude, list)
+					}
+				}
+				def.Where = strings.TrimSpace(where)
+				defs = append(defs, def)
+			}
+			set := s.CompileSet(defs)
+			var out strings.Builder
+			for _, i := range set.Order() {
+				if err := set.Err(i); err != nil {
+					fmt.Fprintf(&out, "%s! %v\n", defs[i].Name, err)
+					if set.Rule(i).Match(set.NewValues()) || set.Rule(i) != nil {
+						t.Errorf("%s has an error and a rule", defs[i].Name)
+					}
+					continue
+				}
+				fmt.Fprintf(&out, "%s: %s\n", defs[i].Name, set.Rule(i).Text())
+			}
+			for i, spec := range set.Series() {
+				filter := ""
+				if spec.Filter != nil {
+					filter, _ = spec.Filter.Print()
+				}
+				fmt.Fprintf(&out, "series %d: %s [%s] %s\n", i, spec.Event, filter, spec.Property)
+			}
+			for i := range set.Counted() {
+				fmt.Fprintf(&out, "counted %d: %s\n", i, set.Counted()[i].Text())
+			}
+			return out.String()
+		})
+	})
+}
+
 func TestLimits(t *testing.T) {
 	s := testSchema(t)
 	many := func(n int, glue string, f func(i int) string) string {
@@ -49,6 +101,7 @@ func TestLimits(t *testing.T) {
 		return strings.Join(parts, glue)
 	}
 	leaf := func(int) string { return "contact.subscribed" }
+	event := func(i int) string { return fmt.Sprintf(`events("A").within(days(%d)).count() > 1`, i+1) }
 	number := func(i int) string { return strconv.Itoa(i) }
 	nested := func(n int) string {
 		return strings.Repeat("contact.subscribed && (contact.subscribed || (", n) + "contact.subscribed" + strings.Repeat("))", n)
@@ -61,6 +114,8 @@ func TestLimits(t *testing.T) {
 		{"big", many(13000, "||", func(int) string { return "contact.visits==1" }), "1:1: the rule is too big (at most 200 conditions and 10000 literals in lists are possible)"},
 		{"deep", nested(8), ""},
 		{"too deep", nested(9), "1:1: the rule is nested deeper than 16"},
+		{"64 conditions on events", many(MaxEvents, " && ", event), ""},
+		{"65 conditions on events", many(MaxEvents+1, " && ", event), "1:1: the rule has more than 64 conditions on events"},
 		{"brackets", strings.Repeat("(", 20) + "true" + strings.Repeat(")", 20), ""},
 		{"brackets without end", strings.Repeat("(", 5000) + "true" + strings.Repeat(")", 5000), "1:1: the rule is nested too deep (at most 16 groups stand inside each other)"},
 		{"negations", strings.Repeat("!", 20000) + "contact.subscribed", ""},

@@ -3,7 +3,6 @@
 package rule
 
 import (
-	"slices"
 	"strings"
 	"time"
 )
@@ -53,17 +52,17 @@ func (c Condition) String() string {
 // the text; none is skipped because another decided already. It compiles the
 // conditions anew: it is for one contact and one reader, not for the engine.
 func (r *Rule) Explain(v *Values) []Condition {
-	if r == nil || len(v.Slots) < r.schema.Len() {
+	if r == nil || !r.room.fits(v) {
 		return nil
 	}
 	var out []Condition
-	if r.node.Kind == KindAll || r.node.Kind == KindAny {
-		for _, n := range r.node.Nodes {
+	if r.whole.Kind == KindAll || r.whole.Kind == KindAny {
+		for _, n := range r.whole.Nodes {
 			r.explain(n, Condition{}, v, &out)
 		}
 		return out
 	}
-	r.explain(r.node, Condition{}, v, &out)
+	r.explain(r.whole, Condition{}, v, &out)
 	return out
 }
 
@@ -78,7 +77,7 @@ func (r *Rule) explain(n Node, around Condition, v *Values, out *[]Condition) {
 			r.explain(child, around, v, out)
 		}
 	default:
-		c := compiler{schema: r.schema, reads: make(map[string]bool)}
+		c := compiler{set: r.set, pair: r.paired, reads: make(map[string]bool)}
 		around.Result = c.node(n)(v)
 		around.Text, _ = n.Print() // it printed when the rule was compiled
 		for _, o := range []*Operand{n.Left, n.Right} {
@@ -87,79 +86,36 @@ func (r *Rule) explain(n Node, around Condition, v *Values, out *[]Condition) {
 				around.Missing = around.Missing || reading.Value.Type() == Missing
 			}
 		}
+		if n.Kind == KindSegment {
+			around.Reads = []Reading{{around.Text, BooleanValue(around.Result)}}
+		}
 		*out = append(*out, around)
 	}
 }
 
 // read looks up what an operand stands for; false for literals.
 func (r *Rule) read(o *Operand, v *Values) (Reading, bool) {
-	switch {
-	case o == nil, o.Attr == "" && !o.Now:
+	if o == nil || !o.reads() && !o.Now {
 		return Reading{}, false
-	case o.Now:
-		p := printer{}
-		p.operand(o)
-		return Reading{p.out.String(), TimeValue(v.Now.Add(time.Duration(o.Offset)))}, true
-	case o.Topic != "":
-		slot, _, _ := r.schema.Slot(o.Attr)
-		reading := Reading{Name: o.Attr + "[" + quote(o.Topic) + "]"}
-		if score, ok := v.Slots[slot].topic(o.Topic); ok {
-			reading.Value = NumberValue(score)
+	}
+	p := printer{}
+	out := Reading{}
+	c := compiler{set: r.set, pair: r.paired, reads: make(map[string]bool)}
+	switch t := c.operandType(o); {
+	case t == Time && o.Attr == "":
+		p.operand(o, 0)
+		if at, ok := c.instant(o)(v); ok {
+			out.Value = TimeValue(time.UnixMicro(at))
 		}
-		return reading, true
+	case t == Number && (o.Topic != "" || o.Attr == "" || decaying(o)):
+		p.operand(o, 0)
+		if n, ok := c.number(o)(v); ok {
+			out.Value = NumberValue(n)
+		}
 	default:
-		slot, _, _ := r.schema.Slot(o.Attr)
+		slot, _ := c.slot(o)
 		return Reading{o.Attr, v.Slots[slot]}, true
 	}
-}
-
-// NextChange returns the first instant after v.Now at which time alone changes
-// the rule's answer for these values; false if none ever does. The answer is
-// constant until the microsecond before. The built-in tier changes by time as
-// well; its own package says when.
-func (r *Rule) NextChange(v *Values) (time.Time, bool) {
-	if r == nil || !r.time || len(v.Slots) < r.schema.Len() {
-		return time.Time{}, false
-	}
-	var flips []int64
-	r.flips(r.node, v, &flips)
-	slices.Sort(flips)
-	at := Values{Slots: v.Slots, Now: v.Now}
-	answer := r.Match(v)
-	now := v.Now.UnixMicro()
-	for _, flip := range slices.Compact(flips) {
-		if flip <= now {
-			continue
-		}
-		at.Now = time.UnixMicro(flip).UTC()
-		if r.Match(&at) != answer {
-			return at.Now, true
-		}
-	}
-	return time.Time{}, false
-}
-
-// flips collects every instant at which a condition on now may change: the
-// instant at which both sides are equal, and the microsecond after it.
-func (r *Rule) flips(n Node, v *Values, out *[]int64) {
-	for _, child := range n.Nodes {
-		r.flips(child, v, out)
-	}
-	if n.Kind != KindTest || n.Right == nil {
-		return
-	}
-	var equal int64
-	switch {
-	case n.Left.Now && n.Right.Time != nil: // now op literal
-		equal = n.Right.Time.UnixMicro()
-	case n.Right.Now: // attribute op now + offset
-		slot, _, _ := r.schema.Slot(n.Left.Attr)
-		if v.Slots[slot].kind != Time {
-			return
-		}
-		equal = v.Slots[slot].micro() - time.Duration(n.Right.Offset).Microseconds()
-	default:
-		return
-	}
-	*out = append(*out, equal, equal+1)
+	out.Name = p.out.String()
+	return out, true
 }

@@ -65,7 +65,12 @@ func numbers() []float64 {
 }
 
 // generator draws rule texts. Every text it draws compiles.
-type generator struct{ t *rapid.T }
+type generator struct {
+	t        *rapid.T
+	events   bool     // also what is not asked of one contact's attributes alone
+	inner    bool     // inside a condition about contacts
+	segments []string // that rules may refer to
+}
 
 func pick[T any](g generator, label string, from ...T) T {
 	return rapid.SampledFrom(from).Draw(g.t, label)
@@ -98,6 +103,9 @@ func (g generator) rule(depth int) string {
 }
 
 func (g generator) leaf() string {
+	if g.events && g.chance(60) {
+		return g.eventLeaf()
+	}
 	op := pick(g, "op", "==", "!=", "<", "<=", ">", ">=")
 	switch pick(g, "leaf", "text", "number", "boolean", "time", "in", "list", "method", "has", "const", "distance") {
 	case "text":
@@ -140,6 +148,9 @@ func (g generator) sides(left, op, attr, literal string) string {
 	right := literal
 	if g.chance(25) {
 		right = attr
+	}
+	if left == "score" && right == left {
+		right = "50" // both change with time
 	}
 	if g.chance(25) {
 		left, right = right, left

@@ -14,7 +14,7 @@ import (
 )
 
 // Kind is what a [Node] is. A reader meets an unknown kind with an error, so new
-// kinds (events, other segments) can be added without a new format.
+// kinds can be added without a new format.
 type Kind string
 
 // The kinds.
@@ -24,6 +24,8 @@ const (
 	KindNot   Kind = "not"   // the exact complement of the one in Nodes
 	KindConst Kind = "const" // Value
 	KindTest  Kind = "test"  // a condition: Left Op Right
+
+	KindSegment Kind = "segment" // the contact is in Segment
 )
 
 // Op is what a condition asks.
@@ -45,10 +47,18 @@ const (
 	OpMatches    Op = "matches"    // text, RE2 pattern
 	OpHasAny     Op = "has_any"    // list, literal texts
 	OpHasAll     Op = "has_all"    // list, literal texts
+
+	OpAnyContact  Op = "any_contact"  // Contacts left: it holds for one of them; nothing right
+	OpAllContacts Op = "all_contacts" // it holds for each of them, and there is one
 )
 
+// unary reports whether nothing stands right of the operator.
+func (op Op) unary() bool {
+	return op == OpIs || op == OpHas || op == OpAnyContact || op == OpAllContacts
+}
+
 // Node is a rule as a tree, the form in which rules are stored as JSON. Negative
-// operators (!=, has_none) are a KindNot around their positive one.
+// operators (!=, has_none, no_contact) are a KindNot around their positive one.
 type Node struct {
 	Kind  Kind     `json:"kind"`
 	Nodes []Node   `json:"nodes,omitempty"`
@@ -56,15 +66,24 @@ type Node struct {
 	Op    Op       `json:"op,omitempty"`
 	Left  *Operand `json:"left,omitempty"`
 	Right *Operand `json:"right,omitempty"`
+
+	Segment string `json:"segment,omitempty"`
 }
 
 // Operand is one side of a condition: exactly one of an attribute (or one topic
-// of it), now, and a literal. Offset is added to an attribute of type time and to now.
+// of it), now, a literal, an aggregate of events, a bucket, the number of
+// contacts for which a condition holds, and, within the filter of events only, a
+// property. Offset is added to what is a time, and to now.
 type Operand struct {
-	Attr    string     `json:"attr,omitempty"`
-	Topic   string     `json:"topic,omitempty"`
-	Now     bool       `json:"now,omitempty"`
-	Offset  Duration   `json:"offset,omitempty"`
+	Attr     string   `json:"attr,omitempty"`
+	Topic    string   `json:"topic,omitempty"`
+	Now      bool     `json:"now,omitempty"`
+	Offset   Duration `json:"offset,omitempty"`
+	Events   *Events  `json:"events,omitempty"`
+	Bucket   string   `json:"bucket,omitempty"`
+	Contacts *Node    `json:"contacts,omitempty"`
+	Property string   `json:"property,omitempty"`
+
 	Text    *string    `json:"text,omitempty"`
 	Number  *float64   `json:"number,omitempty"`
 	Boolean *bool      `json:"boolean,omitempty"`
@@ -77,6 +96,48 @@ type Operand struct {
 func (o *Operand) literal() bool {
 	return o.Text != nil || o.Number != nil || o.Boolean != nil || o.Time != nil
 }
+
+// reads reports whether the operand stands for something that differs between
+// contacts, or between events.
+func (o *Operand) reads() bool {
+	return o.Attr != "" || o.Events != nil || o.Bucket != "" || o.Contacts != nil || o.Property != ""
+}
+
+// Events is an aggregate of a contact's events. Those count whose age is at
+// least Younger and less than Older; Older 0 is ever.
+type Events struct {
+	Name      string   `json:"name"`
+	Older     Duration `json:"older,omitempty"`
+	Younger   Duration `json:"younger,omitempty"`
+	Where     *Node    `json:"where,omitempty"` // a condition on properties; nil = all
+	Aggregate Function `json:"aggregate"`
+	Property  string   `json:"property,omitempty"` // what is summed; of sum, avg, min, max only
+}
+
+// Function is what is made of events.
+type Function string
+
+// The functions. Without events, count, sum and distinct_days are 0 and the
+// others are missing.
+const (
+	Counting     Function = "count"
+	Sum          Function = "sum"
+	Avg          Function = "avg"
+	Min          Function = "min"
+	Max          Function = "max"
+	DistinctDays Function = "distinct_days"
+	First        Function = "first"
+	Last         Function = "last"
+)
+
+// valued reports whether the function reads a property.
+func (f Function) valued() bool { return f == Sum || f == Avg || f == Min || f == Max }
+
+// instant reports whether the function yields a time, not a number.
+func (f Function) instant() bool { return f == First || f == Last }
+
+// empties reports whether the function is missing where no event counts.
+func (f Function) empties() bool { return f != Counting && f != Sum && f != DistinctDays }
 
 // ParseNode reads a tree from JSON. It refuses unknown fields and trailing
 // bytes; whether the tree is a rule is for [Schema.CompileNode] to say.

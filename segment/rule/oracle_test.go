@@ -115,7 +115,7 @@ func plain(s *Schema, v *Values) map[string]any {
 func TestMatchEqualsCEL(t *testing.T) {
 	s, o := testSchema(t), newOracle(t)
 	rapid.Check(t, func(t *rapid.T) {
-		g := generator{t}
+		g := generator{t: t}
 		text := tierFix(g.rule(3))
 		r, err := s.Compile(text)
 		if err != nil {
@@ -146,7 +146,7 @@ func walk(n Node, values map[string]Value, now time.Time) bool {
 			}
 		}
 		return !stop
-	case KindTest:
+	case KindTest, KindSegment:
 	}
 	left := look(n.Left, values, now)
 	if left == nil {
@@ -159,11 +159,15 @@ func walk(n Node, values map[string]Value, now time.Time) bool {
 		return true
 	default:
 	}
-	right := look(n.Right, values, now)
+	return relate(n.Op, left, look(n.Right, values, now))
+}
+
+// relate is what an operator says of two plain Go values.
+func relate(op Op, left, right any) bool {
 	if right == nil {
 		return false
 	}
-	switch n.Op {
+	switch op {
 	case OpEqual:
 		return order(left, right) == 0
 	case OpLess:
@@ -189,7 +193,7 @@ func walk(n Node, values map[string]Value, now time.Time) bool {
 	case OpHasAll:
 		return !slices.ContainsFunc(right.([]string), func(s string) bool { return !holds(left, s) })
 	default:
-		panic("unknown operator " + n.Op)
+		panic("unknown operator " + op)
 	}
 }
 
@@ -282,7 +286,7 @@ func named(s *Schema, v *Values) map[string]Value {
 func TestMatchEqualsWalk(t *testing.T) {
 	s := testSchema(t)
 	rapid.Check(t, func(t *rapid.T) {
-		g := generator{t}
+		g := generator{t: t}
 		text := tierFix(g.rule(3))
 		r, err := s.Compile(text)
 		if err != nil {
@@ -345,7 +349,7 @@ func TestMissing(t *testing.T) {
 func TestFixpoint(t *testing.T) {
 	s := testSchema(t)
 	rapid.Check(t, func(t *rapid.T) {
-		text := tierFix(generator{t}.rule(4))
+		text := tierFix(generator{t: t}.rule(4))
 		r, err := s.Compile(text)
 		if err != nil {
 			t.Fatalf("%s\n%v", text, err)
@@ -379,7 +383,7 @@ func TestFixpoint(t *testing.T) {
 func TestNextChangeIsExact(t *testing.T) {
 	s := testSchema(t)
 	rapid.Check(t, func(t *rapid.T) {
-		g := generator{t}
+		g := generator{t: t}
 		parts := make([]string, rapid.IntRange(1, 4).Draw(t, "parts"))
 		for i := range parts {
 			parts[i] = g.sides(g.timeAttr(), pick(g, "op", "==", "!=", "<", "<=", ">", ">="), g.instant("now"), g.instant("now"))
@@ -399,14 +403,14 @@ func TestNextChangeIsExact(t *testing.T) {
 			}
 			span := end.Sub(v.Now)
 			for _, later := range []time.Duration{0, span / 2, span - time.Microsecond, time.Duration(rapid.Int64Range(0, int64(span)-1000).Draw(t, "probe"))} {
-				if r.Match(&Values{v.Slots, v.Now.Add(later)}) != answer {
+				if r.Match(&Values{Slots: v.Slots, Now: v.Now.Add(later)}) != answer {
 					t.Fatalf("%s changes %s after now, promised %s", text, later, span)
 				}
 			}
 			if !ok {
 				return
 			}
-			if r.Match(&Values{v.Slots, change}) == answer {
+			if r.Match(&Values{Slots: v.Slots, Now: change}) == answer {
 				t.Fatalf("%s does not change at %s", text, change)
 			}
 			v.Now = change

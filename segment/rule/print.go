@@ -3,13 +3,10 @@
 package rule
 
 import (
-	"errors"
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 )
 
 // Print returns the tree as CEL text, which compiles to the same tree. It
@@ -27,6 +24,7 @@ func (n Node) Print() (string, error) {
 type printer struct {
 	out    strings.Builder
 	leaves int
+	events int
 	err    error
 }
 
@@ -61,7 +59,7 @@ func (p *printer) node(n Node, outer, depth int) {
 	if p.err != nil {
 		return
 	}
-	if n.Kind != KindTest && (n.Op != "" || n.Left != nil || n.Right != nil) || n.Kind != KindConst && n.Value {
+	if n.Kind != KindTest && (n.Op != "" || n.Left != nil || n.Right != nil) || n.Kind != KindConst && n.Value || n.Kind != KindSegment && n.Segment != "" {
 		p.fail("a node of kind %q has fields of another", n.Kind)
 		return
 	}
@@ -76,12 +74,12 @@ func (p *printer) node(n Node, outer, depth int) {
 			return
 		}
 		p.not(n.Nodes[0], depth)
-	case KindConst, KindTest:
+	case KindConst, KindTest, KindSegment:
 		if len(n.Nodes) != 0 {
 			p.fail("a node of kind %q has nodes", n.Kind)
 			return
 		}
-		p.leaf(n, outer)
+		p.leaf(n, outer, depth)
 	default:
 		p.fail("a node is of unknown kind %q", shorten(string(n.Kind)))
 	}
@@ -111,62 +109,70 @@ func (p *printer) group(nodes []Node, glue string, parens bool, bind, depth int)
 
 // not writes the complement of n, with the negative operator where there is one.
 func (p *printer) not(n Node, depth int) {
-	switch {
-	case n.Kind == KindTest && n.Op == OpEqual && len(n.Nodes) == 0 && !n.Value:
-		n.Op = "!="
-		p.leaf(n, 0)
-	case n.Kind == KindTest && n.Op == OpHasAny && len(n.Nodes) == 0 && !n.Value:
-		n.Op = "has_none"
-		p.leaf(n, 0)
-	default:
-		p.write("!")
-		p.node(n, bindNot, depth+1)
+	negative, ok := map[Op]Op{OpEqual: "!=", OpHasAny: "has_none", OpAnyContact: "no_contact"}[n.Op]
+	if ok && n.Kind == KindTest && len(n.Nodes) == 0 && !n.Value && n.Segment == "" {
+		n.Op = negative
+		p.leaf(n, 0, depth)
+		return
 	}
+	p.write("!")
+	p.node(n, bindNot, depth+1)
 }
 
-func (p *printer) leaf(n Node, outer int) {
+func (p *printer) leaf(n Node, outer, depth int) {
 	if p.leaves++; p.leaves > MaxLeaves {
 		p.fail("the rule has more than %d conditions", MaxLeaves)
 		return
 	}
-	if n.Kind == KindConst {
+	switch {
+	case n.Kind == KindConst:
 		p.write(strconv.FormatBool(n.Value))
-		return
-	}
-	if n.Left == nil || (n.Right == nil) != (n.Op == OpIs || n.Op == OpHas) {
+	case n.Kind == KindSegment:
+		p.call("segment", n.Segment)
+	case n.Left == nil || (n.Right == nil) != (n.Op.unary() || n.Op == "no_contact"):
 		p.fail("a condition with %q lacks a side, or has one too many", shorten(string(n.Op)))
-		return
+	default:
+		p.test(n, outer, depth)
 	}
+}
+
+func (p *printer) test(n Node, outer, depth int) {
 	switch n.Op {
 	case OpIs:
-		p.operand(n.Left)
+		p.operand(n.Left, depth)
+	case OpAnyContact, OpAllContacts, "no_contact":
+		if n.Left.Contacts == nil {
+			p.fail("%s needs a condition about contacts", n.Op)
+			return
+		}
+		p.inside(string(n.Op), n.Left, depth)
 	case OpHas:
-		if n.Left.Topic != "" || n.Left.Attr == "" {
+		if n.Left.Topic != "" || n.Left.Attr == "" && n.Left.Property == "" && n.Left.Events == nil {
 			p.fail("has needs an attribute")
 		}
 		p.write("has(")
-		p.operand(n.Left)
+		p.operand(n.Left, depth)
 		p.write(")")
 	case OpEqual, "!=", OpLess, OpAtMost, OpGreater, OpAtLeast, OpIn:
 		if outer == bindNot {
 			p.write("(")
 		}
-		p.operand(n.Left)
+		p.operand(n.Left, depth)
 		p.write(" ", string(n.Op), " ")
-		p.operand(n.Right)
+		p.operand(n.Right, depth)
 		if outer == bindNot {
 			p.write(")")
 		}
 	case OpStartsWith, OpEndsWith, OpContains, OpMatches:
-		p.operand(n.Left)
+		p.operand(n.Left, depth)
 		p.write(".", string(n.Op), "(")
-		p.operand(n.Right)
+		p.operand(n.Right, depth)
 		p.write(")")
 	case OpHasAny, OpHasAll, "has_none":
 		p.write(string(n.Op), "(")
-		p.operand(n.Left)
+		p.operand(n.Left, depth)
 		p.write(", ")
-		p.operand(n.Right)
+		p.operand(n.Right, depth)
 		p.write(")")
 	default:
 		p.fail("a condition has the unknown operator %q", shorten(string(n.Op)))
@@ -174,12 +180,21 @@ func (p *printer) leaf(n Node, outer int) {
 }
 
 // operand writes one side, and refuses one that is not exactly one thing.
-func (p *printer) operand(o *Operand) {
+func (p *printer) operand(o *Operand, depth int) {
 	if err := o.check(); err != nil {
 		p.fail("%w", err)
 		return
 	}
 	switch {
+	case o.Events != nil:
+		p.aggregate(o.Events, depth)
+		p.offset(o.Offset)
+	case o.Bucket != "":
+		p.call("bucket", o.Bucket)
+	case o.Contacts != nil:
+		p.inside("contacts", o, depth)
+	case o.Property != "":
+		p.property(o.Property)
 	case o.Attr != "":
 		p.write(o.Attr)
 		if o.Topic != "" {
@@ -220,77 +235,24 @@ func (p *printer) item(i int, text string) {
 }
 
 func (p *printer) offset(d Duration) {
-	sign := " + "
-	if d < 0 {
-		sign, d = " - ", -d
+	switch {
+	case d > 0:
+		p.write(" + ", spanText(d))
+	case d < 0:
+		p.write(" - ", spanText(-d))
 	}
+}
+
+// spanText is a positive duration as rules write it.
+func spanText(d Duration) string {
 	switch t := time.Duration(d); {
-	case t == 0:
 	case t%day == 0:
-		p.write(sign, "days(", strconv.FormatInt(int64(t/day), 10), ")")
+		return "days(" + strconv.FormatInt(int64(t/day), 10) + ")"
 	case t%time.Hour == 0:
-		p.write(sign, "hours(", strconv.FormatInt(int64(t/time.Hour), 10), ")")
+		return "hours(" + strconv.FormatInt(int64(t/time.Hour), 10) + ")"
 	default:
-		p.write(sign, "duration(", quote(t.String()), ")")
+		return "duration(" + quote(t.String()) + ")"
 	}
-}
-
-// check reports why an operand is not exactly one printable thing.
-func (o *Operand) check() error {
-	things := 0
-	for _, is := range [...]bool{
-		o.Attr != "", o.Now, o.Text != nil, o.Number != nil, o.Boolean != nil, o.Time != nil, len(o.Texts) > 0, len(o.Numbers) > 0,
-	} {
-		if is {
-			things++
-		}
-	}
-	if things != 1 {
-		return fmt.Errorf("one side of a condition holds %d things, it needs 1", things)
-	}
-	if o.Topic != "" && o.Attr == "" || o.Offset != 0 && o.Attr == "" && !o.Now {
-		return errors.New("a topic or an offset stands without what it belongs to")
-	}
-	if d := time.Duration(o.Offset); d > maxDuration || d < -maxDuration || d%time.Microsecond != 0 {
-		return fmt.Errorf("the offset %s is not at most 36500d in whole microseconds", o.Offset)
-	}
-	if o.Attr != "" && !validReference(o.Attr) {
-		return fmt.Errorf("%q is no name", shorten(o.Attr))
-	}
-	return o.checkLiterals()
-}
-
-// validReference reports whether a name is built in or could be declared.
-func validReference(name string) bool {
-	return name == "tier" || name == "score" || name == "stage" || checkName(name) == nil
-}
-
-func (o *Operand) checkLiterals() error {
-	texts := o.Texts
-	if o.Text != nil {
-		texts = []string{*o.Text}
-	}
-	for _, s := range texts {
-		if !utf8.ValidString(s) {
-			return errors.New("a text is not UTF-8")
-		}
-	}
-	if !utf8.ValidString(o.Topic) {
-		return errors.New("a topic is not UTF-8")
-	}
-	numbers := o.Numbers
-	if o.Number != nil {
-		numbers = []float64{*o.Number}
-	}
-	for _, n := range numbers {
-		if math.IsNaN(n) || math.IsInf(n, 0) {
-			return errors.New("a number is not finite")
-		}
-	}
-	if o.Time != nil && (!representable(*o.Time) || o.Time.Nanosecond()%1000 != 0) {
-		return errors.New("a time is outside the years 1 to 9999 or finer than a microsecond")
-	}
-	return nil
 }
 
 // quote writes a CEL string literal.

@@ -260,11 +260,13 @@ func FuzzCompile(f *testing.F) {
 	for _, text := range []string{
 		"", "true", "((", `contact.status == "`, "now - contact.created < days(1) - hours(2)", "contact.visits in [1, 2.5, -3]", "has(account.intent.crm)",
 		"!!(contact.subscribed != false)", "contact.status == 'a\\u00e4\\x41'", "a && b || c", "1 == 1 ? 2 : 3", "[1].map(x, x)", "contact.visits == -0.0", "\x00", "contact.`a b`",
+		`events("A").between(days(9), hours(1)).where(property.a > 1 && property["b c"] in ["x"]).sum("a") >= 2`, `now - events("A").last() < days(3)`,
+		`segment("x") || bucket("x") < .5`, `any_contact(role == "x") && contacts(score > 5) > 1 && no_contact(true)`, `has(events("A").where(property.in.x).avg("x"))`,
+		`events("A").where(property["a"]["b"].c == timestamp("2026-01-01")).first() != now - days(1)`,
 	} {
 		f.Add(text)
 	}
 	s := testSchema(f)
-	v := s.NewValues()
 	f.Fuzz(func(t *testing.T, text string) {
 		if len(text) > 2000 {
 			return // the parser is slow, and longer texts teach nothing
@@ -286,10 +288,12 @@ func FuzzCompile(f *testing.F) {
 		if err != nil || again.Text() != r.Text() {
 			t.Fatalf("%q prints as %q, and that as %v, %v", text, r.Text(), again, err)
 		}
+		v := r.Set().NewValues()
 		if again.Match(v) != r.Match(v) {
 			t.Fatalf("%q and %q differ", text, r.Text())
 		}
 		r.Explain(v)
+		r.NextChange(v)
 	})
 }
 
@@ -297,8 +301,11 @@ func FuzzParseNode(f *testing.F) {
 	f.Add([]byte(`{"kind":"test","op":"==","left":{"attr":"contact.status"},"right":{"text":"x\" || true"}}`))
 	f.Add([]byte(`{"kind":"not","nodes":[{"kind":"test","op":"in","left":{"text":"a"},"right":{"attr":"contact.tags"}}]}`))
 	f.Add([]byte(`{"kind":"any","nodes":[{"kind":"const","value":true},{"kind":"test","op":"<","left":{"attr":"contact.created"},"right":{"now":true,"offset":"-7d"}}]}`))
+	f.Add([]byte(`{"kind":"test","op":"\u003e","left":{"events":{"name":"A","older":"7d","younger":"1d","aggregate":"sum","property":"n","where":{"kind":"test","op":"is","left":{"property":"a.b"}}}},"right":{"number":2}}`))
+	f.Add([]byte(`{"kind":"test","op":"\u003c","left":{"bucket":"a"},"right":{"number":0.1}}`))
+	f.Add([]byte(`{"kind":"test","op":"any_contact","left":{"contacts":{"kind":"segment","segment":"x"}}}`))
+	f.Add([]byte(`{"kind":"test","op":"==","left":{"contacts":{"kind":"const","value":true}},"right":{"number":0}}`))
 	s := testSchema(f)
-	v := s.NewValues()
 	f.Fuzz(func(t *testing.T, data []byte) {
 		n, err := ParseNode(data)
 		if err != nil {
@@ -308,7 +315,9 @@ func FuzzParseNode(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if got, want := r.Match(v), walk(n, named(s, v), v.Now); got != want {
+		v := r.Set().NewValues()
+		nobody := question{slow: &slow{now: v.Now}, me: &person{}, pair: true}
+		if got, want := r.Match(v), nobody.ask(n); got != want {
 			t.Fatalf("%s became %s, which is %v; the tree says %v", data, r.Text(), got, want)
 		}
 	})

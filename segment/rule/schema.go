@@ -64,13 +64,47 @@ type Attribute struct {
 	Type Type
 }
 
-// Slots of the built-in names. They come first in [Values.Slots].
+// Slots of the built-in names. They come first in [Values.Slots]. Each is
+// missing until something sets it.
 const (
-	SlotTier  = iota // text: the contact's tier
-	SlotScore        // number: the contact's lead score; missing until something sets it
-	SlotStage        // text: the contact's stage in the funnel; missing until something sets it
+	SlotTier         = iota // text: the contact's tier
+	SlotScore               // number: fit and behaviour together
+	SlotStage               // text: the contact's stage in the funnel
+	SlotFit                 // number: how well the contact fits
+	SlotBehaviour           // number: how active it is
+	SlotAccountScore        // number: of the pair's account
+	SlotRole                // text: of the contact in the pair's account
+	SlotTags                // list
+	SlotLists               // list: the lists the contact is in
+	SlotLanguage            // text
+	SlotTimeZone            // text
+	SlotSource              // text: where the contact came from
+	SlotImportBatch         // text
+	SlotConsentAt           // time
+	SlotCreatedAt           // time
 	firstAttribute
 )
+
+// builtins are the names of the slots above, in their order.
+func builtins() []Attribute {
+	return []Attribute{
+		{"tier", Text},
+		{"score", Number},
+		{"stage", Text},
+		{"fit", Number},
+		{"behaviour", Number},
+		{"account_score", Number},
+		{"role", Text},
+		{"tags", List},
+		{"lists", List},
+		{"language", Text},
+		{"time_zone", Text},
+		{"source", Text},
+		{"import_batch", Text},
+		{"consent_at", Time},
+		{"created_at", Time},
+	}
+}
 
 // Limits of a [Schema].
 const (
@@ -91,10 +125,9 @@ type Schema struct {
 // NewSchema checks the declarations, reports every bad one, and assigns slots in
 // the order given, after the built-in names.
 func NewSchema(attributes []Attribute) (*Schema, error) {
-	s := &Schema{
-		names: []string{"tier", "score", "stage"},
-		types: []Type{Text, Number, Text},
-		slots: map[string]int{"tier": SlotTier, "score": SlotScore, "stage": SlotStage},
+	s := &Schema{slots: make(map[string]int)}
+	for _, b := range builtins() {
+		s.add(b)
 	}
 	var errs []error
 	if len(attributes) > MaxAttributes {
@@ -113,9 +146,7 @@ func NewSchema(attributes []Attribute) (*Schema, error) {
 			errs = append(errs, fmt.Errorf("attribute %s is declared twice", a.Name))
 			continue
 		}
-		s.slots[a.Name] = len(s.names)
-		s.names = append(s.names, a.Name)
-		s.types = append(s.types, a.Type)
+		s.add(a)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -128,6 +159,12 @@ func NewSchema(attributes []Attribute) (*Schema, error) {
 	return s, nil
 }
 
+func (s *Schema) add(a Attribute) {
+	s.slots[a.Name] = len(s.names)
+	s.names = append(s.names, a.Name)
+	s.types = append(s.types, a.Type)
+}
+
 // checkName reports why a name cannot be declared.
 func checkName(name string) error {
 	scope, field, ok := strings.Cut(name, ".")
@@ -137,11 +174,15 @@ func checkName(name string) error {
 	if !isIdentifier(field) || len(field) > MaxName {
 		return fmt.Errorf("attribute %q: after the dot come 1 to %d letters, digits and underscores, no digit first", name, MaxName)
 	}
-	switch field {
-	case "true", "false", "null", "in":
+	if isWord(field) {
 		return fmt.Errorf("attribute %q: %s is a word of the language", name, field)
 	}
 	return nil
+}
+
+// isWord reports whether CEL takes a name for something else, even after a dot.
+func isWord(name string) bool {
+	return name == "true" || name == "false" || name == "null" || name == "in"
 }
 
 func isIdentifier(s string) bool {
@@ -181,19 +222,37 @@ func (s *Schema) Attributes() []Attribute {
 	return out
 }
 
-// Values is what one evaluation sees: the value of every slot, and the instant.
-// Reuse it between contacts: [Values.Clear], fill, match. Times compare at the
-// microsecond, so Now is cut to it.
+// Values is what one evaluation sees: a contact, one of its accounts (the pair),
+// and the instant. Reuse it between contacts: [Values.Clear], fill, match. Times
+// compare at the microsecond, so Now is cut to it.
+//
+// A score whose Decay has a half-life is what that says for Now; one without is
+// what its slot says.
 type Values struct {
-	Slots []Value
-	Now   time.Time
+	Slots   []Value
+	Now     time.Time
+	Contact uint64        // for bucket
+	Account uint64        // of the pair, 0 = none
+	Series  []Series      // by number of [Set.Series]
+	Members Bits          // by number of the rule: the segments the contact is in
+	Counts  []Count       // by number of [Set.Counted], of the pair's account
+	Decays  [decays]Decay // DecayScore and so on
 }
 
-// NewValues returns a Values of the right size in which everything is missing.
+// NewValues returns a Values for rules that stand alone, in which everything is
+// missing; [Set.NewValues] is for those of a [Set].
 func (s *Schema) NewValues() *Values { return &Values{Slots: make([]Value, s.Len())} }
 
-// Clear makes every slot missing; Now stays.
-func (v *Values) Clear() { clear(v.Slots) }
+// Clear makes everything missing; Now stays.
+func (v *Values) Clear() {
+	clear(v.Slots)
+	for i := range v.Series {
+		v.Series[i].Reset()
+	}
+	clear(v.Members)
+	clear(v.Counts)
+	v.Contact, v.Account, v.Decays = 0, 0, [decays]Decay{}
+}
 
 // SetTier sets the built-in tier, by name.
 func (v *Values) SetTier(name string) { v.Slots[SlotTier] = TextValue(name) }

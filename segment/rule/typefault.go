@@ -4,6 +4,7 @@ package rule
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -14,7 +15,7 @@ func typeFault(message string) (say, hint string) {
 		return "the rule is too big", fmt.Sprintf("at most %d conditions and %d literals in lists are possible", MaxLeaves, MaxLits)
 	}
 	if wanted, ok := strings.CutPrefix(message, "expected type 'bool' but found '"); ok {
-		return fmt.Sprintf("%s is not a condition", article(typeName(strings.TrimSuffix(wanted, "'")))), "compare it with something"
+		return notCondition(typeName(strings.TrimSuffix(wanted, "'")))
 	}
 	if of, ok := strings.CutPrefix(message, "type '"); ok && strings.Contains(of, "field selection") {
 		of, _, _ = strings.Cut(of, "'")
@@ -31,7 +32,7 @@ func typeFault(message string) (say, hint string) {
 		args = strings.TrimPrefix(target, "(")
 	}
 	if plainName(name) == "!" {
-		return article(typeName(strings.TrimSuffix(args, ")"))) + " is not a condition", "compare it with something"
+		return notCondition(typeName(strings.TrimSuffix(args, ")")))
 	}
 	list := splitTypes(strings.TrimSuffix(args, ")"))
 	if method {
@@ -45,13 +46,29 @@ func typeFault(message string) (say, hint string) {
 	return fmt.Sprintf("%s does not take (%s)", plainName(name), typeNames(list)), functionHint(plainName(name))
 }
 
+// notCondition speaks of a value that stands where a condition must.
+func notCondition(t string) (say, hint string) {
+	if t == "events" {
+		return "events are not a condition", eventsHint()
+	}
+	return article(t) + " is not a condition", "compare it with something"
+}
+
 func methodFault(name, target string, args []string) (say, hint string) {
 	target = typeName(target)
+	if slices.Contains(eventMethods(), name) {
+		if target != "events" {
+			return fmt.Sprintf("%s works on events, not on %s", name, article(target)), methodHint(name)
+		}
+		return fmt.Sprintf("%s does not take (%s)", name, typeNames(args)), methodHint(name)
+	}
 	if target != "text" {
 		hint = ""
 		switch {
 		case target == "list" && name == "contains":
 			hint = `write "x" in contact.list`
+		case target == "events":
+			hint = eventsHint()
 		case target == "topics":
 			hint = `write "x" in account.topics`
 		}
@@ -104,6 +121,8 @@ func sameTypeHint(t string) string {
 func compareHint(a, b string) string {
 	either := func(t string) bool { return a == t || b == t }
 	switch {
+	case either("events"):
+		return eventsHint()
 	case either("list"):
 		return `write "x" in contact.list, or use has_any, has_all, has_none`
 	case either("topics"):
@@ -135,8 +154,40 @@ func functionHint(name string) string {
 		return `write timestamp("2026-01-02")`
 	case "has_any", "has_all", "has_none":
 		return "write " + name + `(contact.list, ["a", "b"])`
+	case "events":
+		return eventsHint()
+	case "segment":
+		return `write segment("the name of one")`
+	case "bucket":
+		return `write bucket("a word") < 0.1 for a tenth of the contacts`
+	case "contacts":
+		return `write contacts(role == "buyer") >= 3`
+	case "any_contact", "all_contacts", "no_contact":
+		return "write " + name + `(role == "buyer")`
+	case "sum", "avg", "min", "max":
+		return methodHint(name)
 	default:
 		return ""
+	}
+}
+
+func eventsHint() string { return `count them: events("Signed In").within(days(30)).count() >= 3` }
+
+// methodHint shows how a method is written.
+func methodHint(name string) string {
+	switch name {
+	case "within":
+		return `write events("x").within(days(30)).count()`
+	case "between":
+		return `write events("x").between(days(90), days(30)).count(), the older age first`
+	case "where":
+		return `write events("x").where(property.y > 1).count()`
+	case "sum", "avg", "min", "max":
+		return `write events("x").` + name + `("property")`
+	case "count", "distinct_days", "first", "last":
+		return `write events("x").` + name + "()"
+	default:
+		return `write contact.x.` + name + `("...")`
 	}
 }
 
@@ -173,7 +224,7 @@ func typeNames(list []string) string {
 
 // article puts a type into a sentence.
 func article(t string) string {
-	if t == "topics" {
+	if t == "topics" || t == "events" || t == "properties" {
 		return t
 	}
 	return "a " + t
@@ -196,6 +247,10 @@ func typeName(t string) string {
 		return "list of numbers"
 	case strings.HasPrefix(t, "list("):
 		return "list"
+	case t == "map(string, dyn)":
+		return "properties"
+	case t == "dyn": // only properties are
+		return "property"
 	case strings.HasPrefix(t, "map("):
 		return "topics"
 	default:

@@ -136,7 +136,7 @@ func TestValue(t *testing.T) {
 // A value survives its JSON, its text and its bytes.
 func TestValueRoundTrips(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		g := generator{t}
+		g := generator{t: t}
 		typ := Type(rapid.IntRange(int(Text), int(Topics)).Draw(t, "type"))
 		v := g.value(typ, 50)
 		data, err := json.Marshal(v)
@@ -160,7 +160,7 @@ func TestValueRoundTrips(t *testing.T) {
 func TestRecord(t *testing.T) {
 	s := testSchema(t)
 	rapid.Check(t, func(t *rapid.T) {
-		v := generator{t}.values(s, 30)
+		v := generator{t: t}.values(s, 30)
 		contact, account := s.Encode(nil, Contact, v.Slots), s.Encode(nil, Account, v.Slots)
 		back := s.NewValues()
 		for _, record := range [][]byte{contact, account} {
