@@ -26,6 +26,16 @@ const (
 	Topics  AttributeType = "topics" // text to boolean: subscriptions
 )
 
+// Events says how long it is remembered what contacts did: the calls of the
+// tracking API, and what became of their mail.
+type Events struct {
+	// Events older than this are removed, once a day. Segments count what they need
+	// when an event comes and go on knowing it; this is what a new segment can look
+	// back on, and what a contact's history shows. The default is a year and a month,
+	// so that "this time last year" can be asked.
+	Retention Duration `toml:"retention" default:"400d" min:"1d" max:"36500d"`
+}
+
 // Tier is a degree of engagement. All six exist without being declared; a table
 // overrides what it names. A contact is in the first whose condition holds, in
 // the order dead, active, warm, cooling, new, dormant; where none does, in

@@ -77,6 +77,7 @@ type Config struct {
 
 	Log       Log       `toml:"log"`
 	Queue     Queue     `toml:"queue"`
+	Events    Events    `toml:"events"`
 	DNS       DNS       `toml:"dns"`
 	Delivery  Delivery  `toml:"delivery"`
 	Rehearsal Rehearsal `toml:"rehearsal"`

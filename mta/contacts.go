@@ -116,6 +116,24 @@ func (c *contacts) consumed() uint64 {
 	return cursor.Sequence
 }
 
+// trimEvery is how often old events of contacts are removed.
+const trimEvery = 24 * time.Hour
+
+// trim removes old events of contacts until ctx ends. now stands still while the
+// clock is not believed: a clock that jumped ahead must not remove everything.
+func (c *contacts) trim(ctx context.Context, now func() time.Time) {
+	for ctx.Err() == nil {
+		n, err := c.db.TrimEvents(ctx, now())
+		switch {
+		case err != nil && ctx.Err() == nil:
+			c.log.Error("removing old events of contacts failed, it is tried again tomorrow", slog.Any("error", err))
+		case n > 0:
+			c.log.Info("old events of contacts removed", slog.Int("events", n))
+		}
+		pause(ctx, trimEvery)
+	}
+}
+
 // relaneCursor is the name of the cursor, in the queue's store, of the consumer
 // that brings changes of contacts to queued mail.
 const relaneCursor = "relane"

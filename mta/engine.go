@@ -142,7 +142,8 @@ func (e *Engine) openStores() error {
 	e.people, err = segment.Open(segment.Options{
 		Dir: filepath.Join(string(e.c.DataDir), "contacts"), FS: e.o.PeopleFS, Cache: e.cache, SuppressionKey: secrets.suppression,
 		Schema: e.plan.schema, Tiers: e.plan.tierRules, Segments: e.plan.segments, Now: e.o.Now,
-		Logger: e.log.With(slog.String("component", "contacts")), Registerer: e.o.Registry,
+		Retention: e.c.Events.Retention.Std(),
+		Logger:    e.log.With(slog.String("component", "contacts")), Registerer: e.o.Registry,
 	})
 	if err != nil {
 		return err
@@ -172,6 +173,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	group.run("clock", e.time.follow)
 	group.run("contacts", e.contacts.follow)
 	group.run("relane", func(ctx context.Context) { e.contacts.relane(ctx, e.queue) })
+	group.run("contact events", func(ctx context.Context) { e.contacts.trim(ctx, e.time.Settled) })
 	group.run("metrics", e.observer.follow)
 	group.run("disk space", e.watchSpace)
 	group.run("failed store", func(ctx context.Context) { e.cutIfFailed(ctx, cutOff) })

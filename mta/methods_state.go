@@ -97,6 +97,11 @@ func (m methods) Contact(_ context.Context, address string) (api.Contact, error)
 		FirstSent: c.FirstSent, LastSent: c.LastSent, LastEngaged: c.LastEngaged, Sends: uint64(max(c.Sends, 0)),
 		SendsSince: uint64(max(c.SendsSinceEngagement, 0)), Batch: c.Batch, Attributes: map[string]string{}, Suppressions: []api.Suppression{},
 	}
+	out.Tags, out.Lists, out.Language, out.TimeZone = c.Tags, c.Lists, c.Language, c.Zone
+	out.Source, out.Created, out.Consent = c.Source, c.Created, c.Consent
+	for _, m := range c.Accounts {
+		out.Accounts = append(out.Accounts, api.Membership{Name: m.Name, GroupID: m.GroupID, Parent: m.Parent, Role: m.Role, Since: m.Since})
+	}
 	for _, s := range c.Segments {
 		out.Segments = append(out.Segments, s.Name)
 	}

@@ -32,6 +32,9 @@ const applyBatch = 4096
 // [DB.Suppress] and [DB.Lift] already did, and change nothing here.
 //
 // Time is that of the event, so that a replay gives the same state.
+//
+// What happened to a contact's mail is also an event of the contact, under the
+// names of Segment's e-mail specification; see mailEventName.
 func (d *DB) Apply(ctx context.Context, epoch uint64, events []event.Event) error {
 	d.write.Lock()
 	defer d.write.Unlock()
@@ -63,6 +66,7 @@ func (d *DB) Apply(ctx context.Context, epoch uint64, events []event.Event) erro
 func (d *DB) applySome(from event.Cursor, events []event.Event) (event.Cursor, error) {
 	t := d.begin()
 	defer t.close()
+	t.epoch = from.Epoch
 	for i := range events {
 		e := &events[i]
 		if e.Sequence <= from.Sequence {
@@ -91,10 +95,8 @@ func (d *DB) applySome(from event.Cursor, events []event.Event) (event.Cursor, e
 // concerns reports whether an event can change a contact at all.
 func concerns(e *event.Event) bool {
 	switch e.Kind {
-	case event.Accepted, event.Delivered, event.Complained, event.Unsubscribed, event.Engaged:
+	case event.Accepted, event.Delivered, event.Complained, event.Unsubscribed, event.Engaged, event.Bounced, event.DSN:
 		return true
-	case event.Bounced, event.DSN:
-		return e.Verdict == verdictSuppress || e.Verdict == verdictCount
 	default:
 		return false
 	}
@@ -125,7 +127,7 @@ func (t *tx) apply(e *event.Event) error {
 	switch e.Kind {
 	case event.Accepted, event.Delivered, event.Engaged:
 		if id == 0 {
-			if id, err = t.create(addr, store.Contact{Created: e.Time}); err != nil {
+			if id, err = t.create(addr, store.Contact{Created: e.Time, Source: sourceMail}); err != nil {
 				return err
 			}
 		}
@@ -135,11 +137,17 @@ func (t *tx) apply(e *event.Event) error {
 		t.count(id, k, e)
 	}
 	t.feedback(id, k, e)
-	return nil
+	if id == 0 {
+		return nil
+	}
+	return t.mailEvent(id, e)
 }
 
 // count folds an event into a contact's state and notes a change of tier.
 func (t *tx) count(id uint64, addressKey string, e *event.Event) {
+	if (e.Kind == event.Bounced || e.Kind == event.DSN) && e.Verdict != verdictSuppress && e.Verdict != verdictCount {
+		return
+	}
 	st := t.state(id)
 	before := t.d.tiers.Of(history(st), e.Time)
 	fold(st, e)
@@ -171,12 +179,17 @@ func fold(st *store.State, e *event.Event) {
 	case event.Complained:
 		st.Complaints++
 	case event.Engaged:
-		if at >= st.LastEngaged {
-			st.LastEngaged = at
-			st.Since = 0
-			st.SoftBounces = 0
-		}
+		engaged(st, at)
 	default:
+	}
+}
+
+// engaged is the effect of a sign of life.
+func engaged(st *store.State, at uint32) {
+	if at >= st.LastEngaged {
+		st.LastEngaged = at
+		st.Since = 0
+		st.SoftBounces = 0
 	}
 }
 

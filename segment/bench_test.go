@@ -5,14 +5,22 @@ package segment
 import (
 	"context"
 	"fmt"
+	"runtime"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/seguemta/segue/mta/event"
 )
 
-// benchDB is a database on disk with n contacts that were accepted.
-func benchDB(b *testing.B, n int) *DB {
+// benchContacts is how many contacts a benchmark has.
+const benchContacts = 100_000
+
+// benchDB is a database on disk with contacts that were accepted.
+func benchDB(b *testing.B) *DB {
 	b.Helper()
 	o := testOptions(b, nil)
 	o.Dir = b.TempDir()
@@ -22,7 +30,7 @@ func benchDB(b *testing.B, n int) *DB {
 			b.Error(err)
 		}
 	})
-	events := make([]event.Event, n)
+	events := make([]event.Event, benchContacts)
 	for i := range events {
 		events[i] = event.Event{Sequence: uint64(i + 1), Kind: event.Accepted, Address: fmt.Sprintf("u%d@example.com", i), Time: t0()}
 	}
@@ -32,8 +40,8 @@ func benchDB(b *testing.B, n int) *DB {
 
 // BenchmarkApply folds deliveries, in calls of 1000, each with its sync.
 func BenchmarkApply(b *testing.B) {
-	const n = 100_000
-	d := benchDB(b, n)
+	const n = benchContacts
+	d := benchDB(b)
 	events := make([]event.Event, 1000)
 	seq := uint64(n)
 	b.ResetTimer()
@@ -54,7 +62,7 @@ func BenchmarkApply(b *testing.B) {
 }
 
 func BenchmarkCheck(b *testing.B) {
-	d := benchDB(b, 100_000)
+	d := benchDB(b)
 	a := addr(b, "u77@example.com")
 	b.ReportAllocs()
 	for b.Loop() {
@@ -65,7 +73,7 @@ func BenchmarkCheck(b *testing.B) {
 }
 
 func BenchmarkLook(b *testing.B) {
-	d := benchDB(b, 100_000)
+	d := benchDB(b)
 	a := addr(b, "u77@example.com")
 	b.ReportAllocs()
 	for b.Loop() {
@@ -73,4 +81,39 @@ func BenchmarkLook(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// BenchmarkIngest sends track calls one by one from 64 goroutines, each of which
+// waits until its call is on disk.
+func BenchmarkIngest(b *testing.B) {
+	const n = benchContacts
+	d := benchDB(b)
+	var next atomic.Uint64
+	spent := cpu(b)
+	b.SetParallelism(64 / runtime.GOMAXPROCS(0))
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			i := next.Add(1)
+			errs, err := d.Ingest(context.Background(), []Call{{
+				Kind: CallTrack, MessageID: fmt.Sprint("m", i), Email: fmt.Sprintf("u%d@example.com", i*7919%n), Event: "Report Run",
+				Time: t0().Add(-time.Duration(i) * time.Millisecond), Properties: map[string]any{"rows": 12.0, "kind": "daily"},
+			}})
+			if err != nil || errs[0] != nil {
+				b.Error(errs, err)
+			}
+		}
+	})
+	b.ReportMetric(float64(cpu(b)-spent)/1e3/float64(b.N), "us-cpu/event")
+	b.ReportMetric(float64(b.N)/testutil.ToFloat64(d.metrics.tracking.commits), "events/commit")
+}
+
+// cpu is the processor time of this process so far.
+func cpu(b *testing.B) time.Duration {
+	b.Helper()
+	var r syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }

@@ -8,17 +8,22 @@ import (
 
 	"github.com/seguemta/segue/mta/rfc5321"
 	"github.com/seguemta/segue/segment/rule"
+	"github.com/seguemta/segue/segment/store"
 )
 
 // Contact is everything that is known about one contact, for people.
 type Contact struct {
-	ID      uint64    `json:"id"`
-	Address string    `json:"address"`
-	UserID  string    `json:"user_id,omitempty"`
-	Batch   string    `json:"batch,omitempty"` // the import that made it
-	Zone    string    `json:"time_zone,omitempty"`
-	Created time.Time `json:"created,omitzero"`
-	Consent time.Time `json:"consent_at,omitzero"`
+	ID       uint64    `json:"id"`
+	Address  string    `json:"address"`
+	UserID   string    `json:"user_id,omitempty"`
+	Batch    string    `json:"batch,omitempty"`  // the import that made it
+	Source   string    `json:"source,omitempty"` // where it came from
+	Zone     string    `json:"time_zone,omitempty"`
+	Language string    `json:"language,omitempty"`
+	Created  time.Time `json:"created,omitzero"`
+	Consent  time.Time `json:"consent_at,omitzero"`
+	Tags     []string  `json:"tags,omitempty"`
+	Lists    []string  `json:"lists,omitempty"`
 
 	Tier       string `json:"tier"`
 	TierReason string `json:"tier_reason"`
@@ -34,11 +39,22 @@ type Contact struct {
 	SoftBounces          int       `json:"soft_bounces"` // since the last engagement
 	Complaints           int       `json:"complaints"`
 
-	Account       string                `json:"account,omitempty"`
+	Account       string                `json:"account,omitempty"` // the primary one
 	AccountDomain string                `json:"account_domain,omitempty"`
-	Attributes    map[string]rule.Value `json:"attributes"` // by full name: contact.x, account.x
+	Accounts      []Membership          `json:"accounts,omitempty"` // all of them, the primary one first
+	Attributes    map[string]rule.Value `json:"attributes"`         // by full name: contact.x, account.x
 	Segments      []Match               `json:"segments"`
 	Suppressions  []Suppression         `json:"suppressions"`
+}
+
+// Membership is an account that a contact belongs to.
+type Membership struct {
+	ID      uint64    `json:"id"`
+	Name    string    `json:"name"`
+	GroupID string    `json:"group_id,omitempty"`
+	Parent  string    `json:"parent,omitempty"` // the account it is a part of
+	Role    string    `json:"role,omitempty"`   // of the contact
+	Since   time.Time `json:"since,omitzero"`
 }
 
 // Contact returns everything about a contact as of now. The error wraps
@@ -61,7 +77,8 @@ func (d *DB) Contact(addr rfc5321.Address, now time.Time) (Contact, error) {
 	st, _ := d.mem.state(id)
 	h := history(&st)
 	out := Contact{
-		ID: id, Address: c.Address, UserID: c.UserID, Batch: c.Batch, Zone: c.Zone, Created: c.Created, Consent: c.Consent,
+		ID: id, Address: c.Address, UserID: c.UserID, Batch: c.Batch, Source: c.Source, Zone: c.Zone, Language: c.Language,
+		Created: c.Created, Consent: c.Consent, Tags: c.Tags, Lists: c.Lists,
 		Tier: d.tiers.Of(h, now).String(), TierReason: d.tiers.Reason(h, now),
 		FirstSent: h.FirstSent, LastSent: h.LastSent, LastEngaged: h.LastEngaged,
 		Sends: int(st.Sends), SendsSinceEngagement: int(st.Since),
@@ -76,10 +93,34 @@ func (d *DB) Contact(addr rfc5321.Address, now time.Time) (Contact, error) {
 			return Contact{}, fmt.Errorf("reading attributes of contact %d: %w", id, err)
 		}
 	}
+	if out.Accounts, err = d.memberships(&c); err != nil {
+		return Contact{}, err
+	}
 	v.SetTier(out.Tier)
 	out.Segments = d.matches(v)
 	out.Suppressions, err = d.SuppressionsOf(addr)
 	return out, err
+}
+
+// memberships reads the accounts of a contact.
+func (d *DB) memberships(c *store.Contact) ([]Membership, error) {
+	list := make([]Membership, 0, len(c.Edges))
+	for _, e := range c.Edges {
+		a, ok, err := d.store.Account(e.Account)
+		if err != nil || !ok {
+			return nil, fmt.Errorf("reading account %d: %w", e.Account, orCorrupt(err))
+		}
+		m := Membership{ID: e.Account, Name: a.Name, GroupID: a.Group, Role: e.Role, Since: e.Since}
+		if a.Parent != 0 {
+			parent, ok, err := d.store.Account(a.Parent)
+			if err != nil || !ok {
+				return nil, fmt.Errorf("reading account %d: %w", a.Parent, orCorrupt(err))
+			}
+			m.Parent = parent.Name
+		}
+		list = append(list, m)
+	}
+	return list, nil
 }
 
 // ContactID returns the id of the contact with an address, 0 if there is none.

@@ -98,8 +98,8 @@ func (d *DB) Import(ctx context.Context, o ImportOptions) (ImportResult, error) 
 	}
 	im := &importer{
 		d: d, o: &o, rows: rows, id: id, fields: newFields(rows.columns()),
-		accounts: map[uint64]*store.Account{}, values: d.schema.NewValues(),
-		p: store.Progress{At: d.now().UTC().Truncate(time.Second)},
+		values: d.schema.NewValues(),
+		p:      store.Progress{At: d.now().UTC().Truncate(time.Second)},
 	}
 	if !o.DryRun {
 		have, ok, err := d.store.Import(id)
@@ -133,10 +133,9 @@ type importer struct {
 	open   []row          // rows of the next commit
 	bytes  int64          // bytes read when the last commit was made
 
-	accounts map[uint64]*store.Account // bounded cache; nobody else writes accounts while an import runs
-	values   *ruleValues
-	rejects  *csv.Writer
-	close    func() error
+	values  *ruleValues
+	rejects *csv.Writer
+	close   func() error
 }
 
 func (im *importer) result() ImportResult {
@@ -246,17 +245,11 @@ func (im *importer) flush(done bool) error {
 	if err := t.commit(); err != nil {
 		return err
 	}
-	if len(im.accounts) > importAccounts {
-		clear(im.accounts)
-	}
 	if im.o.Progress != nil {
 		im.o.Progress(im.result())
 	}
 	return nil
 }
-
-// importAccounts bounds the accounts kept in memory between commits.
-const importAccounts = 10_000
 
 // reject writes one bad row to the file of bad rows.
 func (im *importer) reject(f *fault) error {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/seguemta/segue/mta/event"
+	"github.com/seguemta/segue/segment/store"
 )
 
 // file is a writer that can be read after it was closed.
@@ -260,7 +261,7 @@ func TestImportMovesUserIDsAndAccounts(t *testing.T) {
 		t.Errorf("user ids %q %q %q", a.UserID, b.UserID, c.UserID)
 	}
 	for user, want := range map[string]uint64{"u1": b.ID, "u2": c.ID, "u3": 0, "u4": a.ID} {
-		if id, err := d.store.ByUser(user); err != nil || id != want {
+		if id, err := d.store.Person(store.PersonID{Kind: store.UserID, Name: user}); err != nil || id != want {
 			t.Errorf("user %s leads to %d, %v, want %d", user, id, err, want)
 		}
 	}

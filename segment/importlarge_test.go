@@ -60,8 +60,10 @@ func TestImportLargeFile(t *testing.T) {
 	}
 	t.Logf("%d rows in %s: %.0f rows/s, heap at most %d MiB, resident at most %s", n, took.Round(time.Millisecond),
 		float64(n)/took.Seconds(), peak>>20, peakResident())
-	// What grows with the contacts is their state in memory, 32 bytes each.
-	if limit := uint64(96<<20 + 80*n); peak > limit {
+	// What grows with the contacts is their state in memory, 32 bytes each. The rest
+	// leaves room for four write buffers of 32 MiB, which a build with the race
+	// detector keeps on the heap; on a busy machine that many wait for the disk.
+	if limit := uint64(128<<20 + 80*n); peak > limit {
 		t.Errorf("the heap reached %d MiB, at most %d are allowed", peak>>20, limit>>20)
 	}
 	start = time.Now()

@@ -53,7 +53,7 @@ func (im *importer) apply(t *tx, r *row) error {
 }
 
 func (im *importer) create(t *tx, r *row, account uint64) error {
-	c := store.Contact{Batch: im.o.Batch, Created: im.p.At}
+	c := store.Contact{Batch: im.o.Batch, Created: im.p.At, Source: sourceImport}
 	id, err := t.create(r.address, c)
 	if err != nil {
 		return err
@@ -82,7 +82,9 @@ func (im *importer) flip(t *tx, id uint64, r *row, before, after *store.State) {
 // merge sets in a contact's record what the row says.
 func (im *importer) merge(t *tx, id uint64, c *store.Contact, r *row, account uint64) error {
 	if account != 0 {
-		c.Account = account
+		if err := t.join(id, c, account, store.Edge{Since: im.p.At}); err != nil {
+			return err
+		}
 	}
 	if r.zone != "" {
 		c.Zone = r.zone
@@ -91,71 +93,20 @@ func (im *importer) merge(t *tx, id uint64, c *store.Contact, r *row, account ui
 		c.Consent = r.consent
 	}
 	if r.user != "" && r.user != c.UserID {
-		if err := im.takeUser(t, id, c, r.user); err != nil {
+		moved, err := t.takeUser(id, c, r.user)
+		if err != nil {
 			return err
+		}
+		if moved {
+			im.p.Moved++
 		}
 	}
 	var err error
-	c.Attributes, err = im.attributes(c.Attributes, r.contactValues, rule.Contact)
+	c.Attributes, err = im.d.merge(c.Attributes, r.contactValues, rule.Contact, im.values)
 	if err != nil {
 		return fmt.Errorf("reading attributes of contact %d: %w", id, err)
 	}
 	return nil
-}
-
-// takeUser gives a user id to a contact, and takes it from who had it.
-func (im *importer) takeUser(t *tx, id uint64, c *store.Contact, user string) error {
-	owner, ok := t.users[user]
-	if !ok {
-		var err error
-		if owner, err = t.d.store.ByUser(user); err != nil {
-			return fmt.Errorf("looking up a user id: %w", err)
-		}
-	}
-	if owner != 0 && owner != id {
-		other, err := t.contact(owner)
-		if err != nil {
-			return err
-		}
-		changed := *other
-		changed.UserID = ""
-		t.record(owner, &changed)
-		im.p.Moved++
-	}
-	if c.UserID != "" {
-		t.b.DeleteUser(c.UserID)
-		t.users[c.UserID] = 0
-	}
-	c.UserID = user
-	t.b.ByUser(user, id)
-	t.users[user] = id
-	return nil
-}
-
-// attributes merges values into a record of package rule. Names the schema no
-// longer declares, or declares with another type, stay.
-func (im *importer) attributes(record []byte, values []attribute, scope rule.Scope) ([]byte, error) {
-	if len(values) == 0 {
-		return record, nil
-	}
-	im.values.Clear()
-	slots := im.values.Slots
-	schema := im.d.schema
-	var others []byte
-	err := rule.Records(record, func(name string, v rule.Value) {
-		if slot, kind, ok := schema.Slot(name); ok && kind == v.Type() {
-			slots[slot] = v
-		} else {
-			others = rule.AppendNamed(others, name, v)
-		}
-	})
-	if err != nil {
-		return nil, err
-	}
-	for _, a := range values {
-		slots[a.slot] = a.value
-	}
-	return append(schema.Encode(nil, scope, slots), others...), nil
 }
 
 // mergeHistory widens a contact's history by what a row knows. Doing it twice
@@ -188,7 +139,10 @@ func (im *importer) account(t *tx, r *row) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	a := im.accounts[id]
+	a, err := t.account(id)
+	if err != nil {
+		return 0, err
+	}
 	next := *a
 	if r.account != "" && (next.Name == "" || next.Name == next.Domain) {
 		next.Name = r.account
@@ -196,12 +150,11 @@ func (im *importer) account(t *tx, r *row) (uint64, error) {
 	if r.domain != "" && next.Domain == "" {
 		next.Domain = r.domain
 	}
-	if next.Attributes, err = im.attributes(a.Attributes, r.accountVals, rule.Account); err != nil {
+	if next.Attributes, err = im.d.merge(a.Attributes, r.accountVals, rule.Account, im.values); err != nil {
 		return 0, fmt.Errorf("reading attributes of account %d: %w", id, err)
 	}
 	if next.Name != a.Name || next.Domain != a.Domain || !bytes.Equal(next.Attributes, a.Attributes) {
-		t.b.Account(id, &next)
-		im.accounts[id] = &next
+		t.accounts[id] = &next
 	}
 	return id, nil
 }
@@ -218,7 +171,7 @@ func (im *importer) findAccount(t *tx, r *row) (uint64, error) {
 	}
 	id := byName
 	if id == 0 && byDomain != 0 {
-		a, err := im.load(t, byDomain)
+		a, err := t.account(byDomain)
 		if err != nil {
 			return 0, err
 		}
@@ -230,9 +183,7 @@ func (im *importer) findAccount(t *tx, r *row) (uint64, error) {
 		if id, err = t.d.write.accounts.take(t.d.store); err != nil {
 			return 0, err
 		}
-		a := &store.Account{Name: orElse(r.account, r.domain), Domain: r.domain}
-		im.accounts[id] = a
-		t.b.Account(id, a)
+		t.accounts[id] = &store.Account{Name: orElse(r.account, r.domain), Domain: r.domain}
 	}
 	if name != "" && byName == 0 {
 		t.names[name] = id
@@ -242,19 +193,5 @@ func (im *importer) findAccount(t *tx, r *row) (uint64, error) {
 		t.domains[r.domain] = id
 		t.b.AccountByDomain(r.domain, id)
 	}
-	_, err = im.load(t, id)
-	return id, err
-}
-
-// load returns an account, from memory where it is there.
-func (im *importer) load(t *tx, id uint64) (*store.Account, error) {
-	if a, ok := im.accounts[id]; ok {
-		return a, nil
-	}
-	a, ok, err := t.d.store.Account(id)
-	if err != nil || !ok {
-		return nil, fmt.Errorf("reading account %d: %w", id, orCorrupt(err))
-	}
-	im.accounts[id] = &a
-	return &a, nil
+	return id, nil
 }

@@ -69,7 +69,7 @@ func (d *DB) Look(addr rfc5321.Address, stream, domain string, now time.Time) (V
 	return v, nil
 }
 
-// fill reads a contact and its account from the store and sets their attributes.
+// fill reads a contact and its primary account from the store and sets their attributes.
 func (d *DB) fill(id uint64, values *rule.Values) (store.Contact, store.Account, error) {
 	c, ok, err := d.store.Contact(id)
 	if err != nil {
@@ -81,15 +81,16 @@ func (d *DB) fill(id uint64, values *rule.Values) (store.Contact, store.Account,
 	if err := d.schema.Decode(c.Attributes, values.Slots); err != nil {
 		return c, store.Account{}, fmt.Errorf("reading attributes of contact %d: %w", id, err)
 	}
-	if c.Account == 0 {
+	account := c.Account()
+	if account == 0 {
 		return c, store.Account{}, nil
 	}
-	a, ok, err := d.store.Account(c.Account)
+	a, ok, err := d.store.Account(account)
 	if err != nil || !ok {
-		return c, a, fmt.Errorf("reading account %d of contact %d: %w", c.Account, id, orCorrupt(err))
+		return c, a, fmt.Errorf("reading account %d of contact %d: %w", account, id, orCorrupt(err))
 	}
 	if err := d.schema.Decode(a.Attributes, values.Slots); err != nil {
-		return c, a, fmt.Errorf("reading attributes of account %d: %w", c.Account, err)
+		return c, a, fmt.Errorf("reading attributes of account %d: %w", account, err)
 	}
 	return c, a, nil
 }

@@ -14,6 +14,7 @@ type metrics struct {
 	suppressions *prometheus.CounterVec
 	events       prometheus.Counter
 	strange      prometheus.Counter
+	tracking     tracking
 }
 
 func newMetrics(r prometheus.Registerer, d *DB) (*metrics, error) {
@@ -31,6 +32,7 @@ func newMetrics(r prometheus.Registerer, d *DB) (*metrics, error) {
 			Help: "Events about a contact whose address cannot be read. Expected to stay 0.",
 		}),
 	}
+	m.tracking = newTracking()
 	for _, reason := range reasons() {
 		m.suppressions.WithLabelValues(reason)
 	}
@@ -45,7 +47,8 @@ func newMetrics(r prometheus.Registerer, d *DB) (*metrics, error) {
 		Name: "segue_suppressions",
 		Help: "Suppressions in the database, expired ones included.",
 	}, func() float64 { return float64(d.mem.suppressions()) })
-	for _, c := range []prometheus.Collector{m.suppressions, m.events, m.strange, contacts, suppressed} {
+	all := append(m.tracking.all(), m.suppressions, m.events, m.strange, contacts, suppressed)
+	for _, c := range all {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("registering contact metrics: %w", err)
 		}
@@ -66,4 +69,62 @@ func (m *metrics) suppressed(reason string) {
 		reason = "other"
 	}
 	m.suppressions.WithLabelValues(reason).Inc()
+}
+
+// tracking counts the calls of the tracking API.
+type tracking struct {
+	calls                                              *prometheus.CounterVec
+	commits, repeated, conflicts, undeclared, unusable prometheus.Counter
+}
+
+func newTracking() tracking {
+	t := tracking{
+		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "segue_tracking_calls_total",
+			Help: "Calls of the tracking API that were read, by whether they were taken or rejected.",
+		}, []string{"result"}), // taken, rejected
+		commits: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "segue_tracking_commits_total",
+			Help: "Commits of calls. Callers who wait at the same moment share one: calls by commits is how well that works.",
+		}),
+		repeated: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "segue_tracking_repeated_total",
+			Help: "Calls that had been applied before and changed nothing. Clients that never get an answer in time make many.",
+		}),
+		conflicts: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "segue_tracking_conflicts_total",
+			Help: "Identify calls that gave a contact the address of another contact. Both kept their own.",
+		}),
+		undeclared: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "segue_tracking_undeclared_total",
+			Help: "Traits that were dropped because no attribute of their name is declared.",
+		}),
+		unusable: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "segue_tracking_unusable_total",
+			Help: "Traits and properties that were dropped: of another type than declared, null, lists, or too many.",
+		}),
+	}
+	for _, result := range []string{"taken", "rejected"} {
+		t.calls.WithLabelValues(result)
+	}
+	return t
+}
+
+func (t *tracking) all() []prometheus.Collector {
+	return []prometheus.Collector{t.calls, t.commits, t.repeated, t.conflicts, t.undeclared, t.unusable}
+}
+
+// count counts the calls of one request that was committed.
+func (m *metrics) count(r *request) {
+	rejected := 0
+	for i, p := range r.calls {
+		if r.errs[i] != nil {
+			rejected++
+			continue
+		}
+		m.tracking.undeclared.Add(float64(p.undeclared))
+		m.tracking.unusable.Add(float64(p.unusable))
+	}
+	m.tracking.calls.WithLabelValues("rejected").Add(float64(rejected))
+	m.tracking.calls.WithLabelValues("taken").Add(float64(len(r.calls) - rejected))
 }

@@ -10,12 +10,21 @@
 // means for mail already queued leaves through [DB.ReadFlips].
 //
 // People change contacts through [DB.Import], and suppressions through
-// [DB.Suppress] and [DB.Lift]. [DB.Contact] and [DB.Segments] explain.
+// [DB.Suppress] and [DB.Lift]; the calls of the tracking API come through
+// [DB.Ingest]. [DB.Contact], [DB.Events] and [DB.Segments] explain.
 //
 // The package knows no message, no lane, no pool and no clock but the one in
 // [Options]; it does not import the queue. Rules are compiled by segment/rule,
 // tiers are computed by segment/tier, keys and values are those of
 // segment/store.
+//
+// # People, accounts and events
+//
+// A contact has an address. Whoever did something before telling one is a
+// visitor: kept apart, with its events, until a call tells the address. A contact
+// belongs to any number of accounts, with a role in each; the first is the primary
+// one. An account may be a part of another. What contacts did, and what became of
+// their mail, is a log for each of them, with a retention; see [DB.TrimEvents].
 //
 // # Suppression
 //
@@ -65,6 +74,11 @@ type Options struct {
 	Tiers    tier.Rules   // zero = tier.Default
 	Segments []Definition
 
+	// Engaging names the events of the tracking API that are a sign of life, like
+	// a click by a person; nil = [DefaultEngaging].
+	Engaging  []string
+	Retention time.Duration // of the event log; 0 = 400 days
+
 	Logger     *slog.Logger          // nil = discard
 	Registerer prometheus.Registerer // nil = no metrics
 	Now        func() time.Time      // nil = time.Now
@@ -87,8 +101,13 @@ type DB struct {
 
 	mem memory
 
-	// importing is held for a whole import: the importer keeps accounts in memory.
+	// importing is held for a whole import.
 	importing sync.Mutex
+
+	ingest   ingestQueue
+	fields   attributeNames
+	engaging map[string]bool
+	keep     time.Duration // of events
 
 	// write is held from reading what a write depends on until its commit
 	// returned and memory shows it.
@@ -96,6 +115,7 @@ type DB struct {
 		sync.Mutex
 		contacts idBlock
 		accounts idBlock
+		edges    idBlock
 		flips    uint64 // last flip written
 		cut      uint64 // flips up to here were removed by this process
 		closed   bool
@@ -142,6 +162,11 @@ func Open(o Options) (*DB, error) {
 		store: s, secret: append([]byte{}, o.SuppressionKey...), schema: o.Schema, tiers: o.Tiers, segments: segments,
 		log: o.Logger, now: o.Now, flipped: make(chan struct{}, 1),
 	}
+	d.fields = newAttributeNames(o.Schema)
+	d.engaging = engagingNames(o.Engaging)
+	if d.keep = o.Retention; d.keep <= 0 {
+		d.keep = defaultRetention
+	}
 	d.values.New = func() any { return d.schema.NewValues() }
 	if err := d.load(); err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -170,6 +195,7 @@ func (d *DB) load() error {
 	}
 	d.write.contacts = idBlock{next: n.Contacts, end: n.Contacts, save: (*store.Batch).Contacts}
 	d.write.accounts = idBlock{next: n.Accounts, end: n.Accounts, save: (*store.Batch).Accounts}
+	d.write.edges = idBlock{next: n.Edges, end: n.Edges, save: (*store.Batch).Edges}
 	d.write.flips = n.Flips
 	if !d.store.CleanShutdown() {
 		d.write.flips += flipGap
@@ -191,10 +217,14 @@ func (d *DB) load() error {
 	if err != nil {
 		return err
 	}
-	return d.store.Suppressions(store.Hash{}, "", func(x store.Suppression) error {
+	err = d.store.Suppressions(store.Hash{}, "", func(x store.Suppression) error {
 		d.mem.suppress(&x)
 		return nil
 	})
+	if err != nil || n.Numbered {
+		return err
+	}
+	return d.numberEdges()
 }
 
 // Close waits for a running write and closes the store.
@@ -208,6 +238,7 @@ func (d *DB) Close() error {
 	b := d.store.Batch()
 	b.Contacts(d.write.contacts.next)
 	b.Accounts(d.write.accounts.next)
+	b.Edges(d.write.edges.next)
 	return errors.Join(b.Commit(), d.store.Close())
 }
 

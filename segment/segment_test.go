@@ -122,12 +122,26 @@ func summary(tb testing.TB, d *DB) string {
 	names := map[uint64]string{}
 	e1 := d.store.Contacts(0, func(id uint64, c store.Contact) error {
 		names[id] = c.Address
-		a, _, err := d.store.Account(c.Account)
-		lines = append(lines, fmt.Sprintf("account of %s %+v", c.Address, a))
-		c.Account = 0
+		var err error
+		for i, e := range c.Edges {
+			var a store.Account
+			a, _, err = d.store.Account(e.Account)
+			lines = append(lines, fmt.Sprintf("account %d of %s %+v", i, c.Address, a))
+			c.Edges[i].Account, c.Edges[i].ID = 0, 0
+		}
 		lines = append(lines, fmt.Sprintf("contact %+v", c))
 		return err
 	})
+	for id, name := range names {
+		list, err := d.Events(id, time.Time{}, 1<<30)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		for _, e := range list {
+			e.Contact = 0
+			lines = append(lines, fmt.Sprintf("event of %s %+v", name, e))
+		}
+	}
 	e2 := d.store.States(func(id uint64, st store.State) error {
 		lines = append(lines, fmt.Sprintf("state %s %+v", names[id], st))
 		return nil

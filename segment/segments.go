@@ -174,21 +174,21 @@ func (d *DB) walk(ctx context.Context, from uint64, now time.Time, fn func(uint6
 		if err := d.schema.Decode(c.Attributes, v.Slots); err != nil {
 			return fmt.Errorf("reading attributes of contact %d: %w", id, err)
 		}
-		if c.Account != 0 {
-			record, ok := accounts[c.Account]
+		if account := c.Account(); account != 0 {
+			record, ok := accounts[account]
 			if !ok {
-				a, _, err := d.store.Account(c.Account)
+				a, _, err := d.store.Account(account)
 				if err != nil {
-					return fmt.Errorf("reading account %d: %w", c.Account, err)
+					return fmt.Errorf("reading account %d: %w", account, err)
 				}
 				if len(accounts) >= walkAccounts {
 					clear(accounts)
 				}
 				record = a.Attributes
-				accounts[c.Account] = record
+				accounts[account] = record
 			}
 			if err := d.schema.Decode(record, v.Slots); err != nil {
-				return fmt.Errorf("reading attributes of account %d: %w", c.Account, err)
+				return fmt.Errorf("reading attributes of account %d: %w", account, err)
 			}
 		}
 		return fn(id, &c, v)

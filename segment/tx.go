@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/seguemta/segue/mta/rfc5321"
+	"github.com/seguemta/segue/segment/rule"
 	"github.com/seguemta/segue/segment/store"
 )
 
@@ -40,15 +41,33 @@ type tx struct {
 	d         *DB
 	b         *store.Batch
 	states    map[uint64]*store.State
-	addresses map[string]uint64 // created in this tx
-	records   map[uint64]*store.Contact
-	users     map[string]uint64 // user ids given or taken in this tx
-	names     map[string]uint64 // account names of this tx
-	domains   map[string]uint64 // account domains of this tx
-	marks     map[markKey]mark  // suppressions of this tx
+	addresses map[string]uint64                   // addresses given (id) or given up (0) in this tx
+	records   map[uint64]*store.Contact           // contacts written
+	visitors  map[uint64]*store.Contact           // visitors written; nil = it is none any more
+	persons   map[store.PersonID]uint64           // where ids given in this tx lead
+	owned     map[uint64][]store.PersonID         // the same, by where they lead
+	accounts  map[uint64]*store.Account           // accounts written
+	names     map[string]uint64                   // account names of this tx; 0 = given up
+	domains   map[string]uint64                   // account domains of this tx
+	groups    map[string]uint64                   // group ids of this tx
+	edges     map[edgeKey]edgeChange              // contacts that joined or left an account, or changed their role
+	events    map[uint64][]rule.Event             // events of contacts, those of a visitor who became one included
+	visits    map[uint64][]rule.Event             // events of visitors
+	taken     map[store.MessageHash]store.Verdict // message ids of this tx
+	marks     map[markKey]mark                    // suppressions of this tx
 	suppress  []store.Suppression
 	lifts     []markKey
 	flips     []store.Flip
+	epoch     uint64 // of the queue's log whose events it applies
+}
+
+// edgeKey names the edge between a contact and an account.
+type edgeKey struct{ contact, account uint64 }
+
+// edgeChange is what a tx did to an edge.
+type edgeChange struct {
+	id   uint64
+	gone bool
 }
 
 type markKey struct {
@@ -60,8 +79,11 @@ type markKey struct {
 func (d *DB) begin() *tx {
 	return &tx{
 		d: d, b: d.store.Batch(), states: map[uint64]*store.State{}, addresses: map[string]uint64{},
-		records: map[uint64]*store.Contact{}, marks: map[markKey]mark{},
-		users: map[string]uint64{}, names: map[string]uint64{}, domains: map[string]uint64{},
+		records: map[uint64]*store.Contact{}, visitors: map[uint64]*store.Contact{}, marks: map[markKey]mark{},
+		persons: map[store.PersonID]uint64{}, owned: map[uint64][]store.PersonID{},
+		accounts: map[uint64]*store.Account{}, names: map[string]uint64{}, domains: map[string]uint64{}, groups: map[string]uint64{},
+		edges: map[edgeKey]edgeChange{}, events: map[uint64][]rule.Event{}, visits: map[uint64][]rule.Event{},
+		taken: map[store.MessageHash]store.Verdict{},
 	}
 }
 
@@ -190,6 +212,7 @@ func (t *tx) commit() error {
 	for id, c := range t.records {
 		t.b.Contact(id, c)
 	}
+	t.stage()
 	for i := range t.suppress {
 		t.b.Suppress(&t.suppress[i])
 	}
@@ -205,6 +228,37 @@ func (t *tx) commit() error {
 	}
 	t.publish()
 	return nil
+}
+
+// stage writes people, accounts and events to the batch.
+func (t *tx) stage() {
+	for id, c := range t.visitors {
+		if c == nil {
+			t.b.DeleteVisitor(id)
+		} else {
+			t.b.Visitor(id, c)
+		}
+	}
+	for p, id := range t.persons {
+		t.b.Person(p, id)
+	}
+	for id, a := range t.accounts {
+		t.b.Account(id, a)
+	}
+	for k, e := range t.edges {
+		if e.gone {
+			t.b.DeleteEdge(k.account, k.contact)
+		} else {
+			t.b.Edge(k.account, k.contact, e.id)
+		}
+	}
+	for _, m := range []map[uint64][]rule.Event{t.events, t.visits} {
+		for id, list := range m {
+			for i := range list {
+				t.b.Event(id, t.d.storedEvent(&list[i]))
+			}
+		}
+	}
 }
 
 func (t *tx) publish() {

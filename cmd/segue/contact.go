@@ -26,15 +26,33 @@ func (c *contactShow) Run(a *app) error {
 	return show(a, func(ctx context.Context, m api.Methods) (api.Contact, error) { return m.Contact(ctx, c.Address) }, a.contact)
 }
 
+// membership is one account of a contact as a person reads it: "Team, part of Acme (champion)".
+func membership(m api.Membership) string {
+	text := m.Name
+	if m.Parent != "" {
+		text += ", part of " + m.Parent
+	}
+	if m.Role != "" {
+		text += " (" + m.Role + ")"
+	}
+	return text
+}
+
 func (a *app) contact(c api.Contact) error {
 	tier := c.Tier
 	if c.TierReason != "" {
 		tier += " (" + c.TierReason + ")"
 	}
-	list := [][2]string{
-		{"contact", c.Address},
-		{"user id", c.UserID},
-		{"account", c.Account},
+	list := [][2]string{{"contact", c.Address}, {"user id", c.UserID}}
+	for _, m := range c.Accounts {
+		list = append(list, [2]string{"account", membership(m)})
+	}
+	list = append(list, [][2]string{
+		{"tags", strings.Join(c.Tags, " ")},
+		{"lists", strings.Join(c.Lists, " ")},
+		{"language", c.Language},
+		{"time zone", c.TimeZone},
+		{"source", c.Source},
 		{"tier", tier},
 		{"segments", strings.Join(c.Segments, " ")},
 		{"first sent", a.when(c.FirstSent)},
@@ -43,7 +61,7 @@ func (a *app) contact(c api.Contact) error {
 		{"sends", number(c.Sends) + ", " + number(c.SendsSince) + " since the last engagement"},
 		{"queued", number(c.Queued)},
 		{"import batch", c.Batch},
-	}
+	}...)
 	for _, name := range slices.Sorted(maps.Keys(c.Attributes)) {
 		list = append(list, [2]string{name, c.Attributes[name]})
 	}

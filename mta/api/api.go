@@ -222,7 +222,15 @@ type Contact struct {
 	Address      string            `json:"address"`
 	ID           uint64            `json:"id"`
 	UserID       string            `json:"user_id,omitempty"`
-	Account      string            `json:"account,omitempty"`
+	Account      string            `json:"account,omitempty"`  // the primary one
+	Accounts     []Membership      `json:"accounts,omitempty"` // all of them, the primary one first
+	Tags         []string          `json:"tags,omitempty"`
+	Lists        []string          `json:"lists,omitempty"`
+	Language     string            `json:"language,omitempty"`
+	TimeZone     string            `json:"time_zone,omitempty"`
+	Source       string            `json:"source,omitempty"` // where the contact came from
+	Created      time.Time         `json:"created_at,omitzero"`
+	Consent      time.Time         `json:"consent_at,omitzero"`
 	Tier         string            `json:"tier"`
 	TierReason   string            `json:"tier_reason"`
 	Segments     []string          `json:"segments"`
@@ -235,6 +243,15 @@ type Contact struct {
 	Attributes   map[string]string `json:"attributes"`
 	Suppressions []Suppression     `json:"suppressions"`
 	Queued       int               `json:"queued"`
+}
+
+// Membership is an account that a contact belongs to.
+type Membership struct {
+	Name    string    `json:"name"`
+	GroupID string    `json:"group_id,omitempty"`
+	Parent  string    `json:"parent,omitempty"` // the account it is a part of
+	Role    string    `json:"role,omitempty"`   // of the contact
+	Since   time.Time `json:"since,omitzero"`
 }
 
 // Import describes rows to import.

@@ -21,6 +21,14 @@ func appendBytes(b, s []byte) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
+func appendStrings(b []byte, list []string) []byte {
+	b = binary.AppendUvarint(b, uint64(len(list)))
+	for _, s := range list {
+		b = appendString(b, s)
+	}
+	return b
+}
+
 // appendTime stores whole seconds; the zero time is 0.
 func appendTime(b []byte, t time.Time) []byte {
 	if t.IsZero() {
@@ -42,11 +50,18 @@ const layout = 1
 
 // newReader checks the layout version and reads on behind it.
 func newReader(value []byte) *reader {
+	r, _ := newReaderUpTo(layout, value)
+	return r
+}
+
+// newReaderUpTo does so for a value whose layout has had versions up to newest.
+func newReaderUpTo(newest byte, value []byte) (*reader, byte) {
 	r := &reader{rest: value}
-	if r.byte() != layout {
+	version := r.byte()
+	if version < layout || version > newest {
 		r.fail()
 	}
-	return r
+	return r, version
 }
 
 func (r *reader) fail() {
@@ -114,6 +129,25 @@ func (r *reader) bytes() []byte {
 	b := r.rest[:n:n]
 	r.rest = r.rest[n:]
 	return b
+}
+
+// count is a number of things that follow, of which each takes at least a byte.
+func (r *reader) count() int {
+	n := r.uvarint()
+	if n > uint64(len(r.rest)) {
+		r.fail()
+		return 0
+	}
+	return int(n) //nolint:gosec // bounded by the length of a value
+}
+
+// strings reads what appendStrings wrote; nil for none.
+func (r *reader) strings() []string {
+	var list []string
+	for range r.count() {
+		list = append(list, r.string())
+	}
+	return list
 }
 
 func (r *reader) string() string { return string(r.bytes()) }

@@ -12,13 +12,23 @@ import "encoding/binary"
 //	0x00 ...              package kv: format, epoch, clean marker
 //	m/NAME                meta, see the metaX constants (raw)
 //	q/NAME                cursor of a consumer of another store's log: epoch, sequence, time of the last event
-//	c/ID                  contact: address, user id, account, batch, consent, zone, attributes (cold: written by imports)
+//	c/ID                  contact: address, user id, batch, consent, zone, language, source, tags, lists, accounts with roles,
+//	                      attributes (cold: written by imports and identify calls)
+//	n/ID                  visitor: the record of a person whose address is not known yet, in the layout of a contact's. Its id
+//	                      comes from the same numbers, but nothing that reads c or h meets it
 //	h/ID                  state: sends, engagement, bounces, complaints (hot: written by every event)
 //	xa/ADDRESS            contact id of an address key, 8 bytes (raw)
-//	xu/USER               contact id of a user id, 8 bytes (raw)
+//	xu/USER               contact or visitor id of a user id, 8 bytes (raw)
+//	xo/ANONYMOUS          contact or visitor id of an anonymous id, 8 bytes (raw)
+//	w/ID/KIND/NAME        what leads to a contact or visitor besides its address: KIND is u (user id) or o (anonymous id); empty (raw)
 //	xn/NAME               account id of an account name in lower case, 8 bytes (raw)
 //	xd/DOMAIN             account id of an account domain, 8 bytes (raw)
-//	a/ID                  account: name, domain, attributes
+//	xg/GROUP              account id of a group id, 8 bytes (raw)
+//	a/ID                  account: name, domain, group id, parent, attributes
+//	A/ACCOUNT/CONTACT     edge id of a contact that belongs to the account, 8 bytes (raw); the other way is in the contact
+//	e/ID/TIME/HASH        event of a contact or visitor: TIME is microseconds since 1970 with its sign turned, HASH 4 bytes of a
+//	                      sum of the message id
+//	d/DAY/HASH            a message id that came on that day since 1970 (4 bytes): HASH is 16 bytes; a = applied, r = rejected (raw)
 //	P/HMAC/SCOPE          suppression: HMAC-SHA256 of the address key (32 bytes), then the scope
 //	f/SEQUENCE            flip: a contact's tier or suppression changed
 //	g/HASH                progress of an import: HASH is 16 bytes over the file's name and its first bytes
@@ -28,12 +38,19 @@ const (
 	prefixMeta        = "m"
 	prefixCursor      = "q"
 	prefixContact     = "c"
+	prefixVisitor     = "n"
 	prefixState       = "h"
 	prefixByAddress   = "xa"
 	prefixByUser      = "xu"
+	prefixByAnonymous = "xo"
+	prefixByGroup     = "xg"
+	prefixIDs         = "w"
 	prefixByName      = "xn"
 	prefixByDomain    = "xd"
 	prefixAccount     = "a"
+	prefixEdge        = "A"
+	prefixEvent       = "e"
+	prefixTaken       = "d"
 	prefixSuppression = "P"
 	prefixFlip        = "f"
 	prefixImport      = "g"
@@ -44,6 +61,8 @@ const (
 	metaSecret   = "secret"   // fingerprint of the suppression key, 16 bytes (raw)
 	metaContacts = "contacts" // first contact id that was never handed out, 8 bytes (raw); runs ahead by up to a block
 	metaAccounts = "accounts" // the same for account ids
+	metaEdges    = "edges"    // the same for edge ids
+	metaNumbered = "numbered" // there is no contact of layout 1 with an account any more (raw)
 	metaFlips    = "flips"    // sequence of the last flip ever written, 8 bytes (raw)
 )
 
@@ -60,6 +79,10 @@ func key(prefix, rest string) []byte {
 
 func keyID(prefix string, id uint64) []byte {
 	return binary.BigEndian.AppendUint64(append(make([]byte, 0, len(prefix)+8), prefix...), id)
+}
+
+func keyPair(prefix string, a, b uint64) []byte {
+	return binary.BigEndian.AppendUint64(append(make([]byte, 0, len(prefix)+16), keyID(prefix, a)...), b)
 }
 
 func keySuppression(h Hash, scope string) []byte {

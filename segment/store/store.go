@@ -139,15 +139,17 @@ func (s *Store) ByAddress(addressKey string) (uint64, error) {
 	return s.id(key(prefixByAddress, addressKey))
 }
 
-// ByUser returns the contact with a user id, 0 if there is none.
-func (s *Store) ByUser(user string) (uint64, error) { return s.id(key(prefixByUser, user)) }
-
 // AccountByName returns the account with a name in lower case, 0 if there is none.
 func (s *Store) AccountByName(name string) (uint64, error) { return s.id(key(prefixByName, name)) }
 
 // AccountByDomain returns the account with a domain, 0 if there is none.
 func (s *Store) AccountByDomain(domain string) (uint64, error) {
 	return s.id(key(prefixByDomain, domain))
+}
+
+// AccountByGroup returns the account with a group id, 0 if there is none.
+func (s *Store) AccountByGroup(group string) (uint64, error) {
+	return s.id(key(prefixByGroup, group))
 }
 
 // Contact returns a contact; false if there is none with that id.
@@ -193,6 +195,8 @@ func (s *Store) Import(id [16]byte) (Progress, bool, error) {
 type Counters struct {
 	Contacts uint64 // first contact id not handed out, from 1
 	Accounts uint64 // first account id not handed out, from 1
+	Edges    uint64 // first edge id not handed out, from 1
+	Numbered bool   // every edge has an id
 	Flips    uint64 // last flip written; 0 = none
 }
 
@@ -200,6 +204,10 @@ type Counters struct {
 func (s *Store) Counters() (Counters, error) {
 	contacts, e1 := s.id(key(prefixMeta, metaContacts))
 	accounts, e2 := s.id(key(prefixMeta, metaAccounts))
+	edges, e4 := s.id(key(prefixMeta, metaEdges))
+	numbered, e5 := s.get(key(prefixMeta, metaNumbered))
 	flips, e3 := s.id(key(prefixMeta, metaFlips))
-	return Counters{Contacts: max(contacts, 1), Accounts: max(accounts, 1), Flips: flips}, errors.Join(e1, e2, e3)
+	return Counters{
+		Contacts: max(contacts, 1), Accounts: max(accounts, 1), Edges: max(edges, 1), Numbered: numbered != nil, Flips: flips,
+	}, errors.Join(e1, e2, e3, e4, e5)
 }

@@ -4,6 +4,7 @@ package store
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"reflect"
 	"strings"
@@ -37,20 +38,44 @@ func genAttributes(t *rapid.T) []byte {
 	return append([]byte(nil), rapid.SliceOfN(rapid.Byte(), 0, 20).Draw(t, "attributes")...)
 }
 
+func genNames(t *rapid.T) []string {
+	return append([]string(nil), rapid.SliceOfN(rapid.String(), 0, 3).Draw(t, "names")...)
+}
+
+func genEdges(t *rapid.T) []Edge {
+	var list []Edge
+	for range rapid.IntRange(0, 3).Draw(t, "edges") {
+		n := rapid.Uint64()
+		list = append(list, Edge{ID: n.Draw(t, "edge"), Account: n.Draw(t, "account"), Role: rapid.String().Draw(t, "role"), Since: genTime(t), Told: genTime(t)})
+	}
+	return list
+}
+
 func TestRecordsRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		text := rapid.String()
 		c := Contact{
-			Address: text.Draw(t, "address"), UserID: text.Draw(t, "user"), Account: rapid.Uint64().Draw(t, "account"),
-			Batch: text.Draw(t, "batch"), Zone: text.Draw(t, "zone"),
-			Created: genTime(t), Consent: genTime(t), Attributes: genAttributes(t),
+			Address: text.Draw(t, "address"), UserID: text.Draw(t, "user"),
+			Batch: text.Draw(t, "batch"), Zone: text.Draw(t, "zone"), Language: text.Draw(t, "language"), Source: text.Draw(t, "source"),
+			Created: genTime(t), Consent: genTime(t), Identified: rapid.Int64().Draw(t, "identified"),
+			Tags: genNames(t), Lists: genNames(t), Edges: genEdges(t), Former: genEdges(t), Attributes: genAttributes(t),
 		}
+		number := rapid.Uint64().Draw(t, "number")
 		if got, err := DecodeContact(c.Append(nil)); err != nil || !reflect.DeepEqual(got, c) {
 			t.Fatalf("contact %+v became %+v, %v", c, got, err)
 		}
 		a := Account{Name: text.Draw(t, "name"), Domain: text.Draw(t, "domain"), Attributes: genAttributes(t)}
+		a.Group, a.Parent, a.Identified, a.Deleted = text.Draw(t, "group"), rapid.Uint64().Draw(t, "parent"), c.Identified, genTime(t)
 		if got, err := DecodeAccount(a.Append(nil)); err != nil || !reflect.DeepEqual(got, a) {
 			t.Fatalf("account %+v became %+v, %v", a, got, err)
+		}
+		e := Event{Name: a.Name, Message: c.Address, Account: number, Properties: genAttributes(t)}
+		if got, err := decodeEvent(e.append(nil)); err != nil || !reflect.DeepEqual(got, e) {
+			t.Fatalf("event %+v became %+v, %v", e, got, err)
+		}
+		k := EventKey{Contact: number, Time: c.Identified, Hash: rapid.Uint32().Draw(t, "hash")}
+		if got, err := decodeEventKey(k.append(nil)); err != nil || got != k {
+			t.Fatalf("event key %+v became %+v, %v", k, got, err)
 		}
 		n := rapid.Uint32()
 		s := State{
@@ -68,19 +93,19 @@ func TestRecordsRoundTrip(t *testing.T) {
 			t.Fatalf("suppression %+v became %+v, %v", x, got, err)
 		}
 		f := Flip{
-			Time: genTime(t), Contact: c.Account, Address: c.Address, Kind: "tier",
+			Time: genTime(t), Contact: number, Address: c.Address, Kind: "tier",
 			Scope: x.Scope, From: a.Name, To: a.Domain, Cause: c.Batch,
 		}
 		if got, err := decodeFlip(f.append(nil)); err != nil || got != f {
 			t.Fatalf("flip %+v became %+v, %v", f, got, err)
 		}
 		p := Progress{
-			Row: c.Account, Sum: 1, Done: s.Sends%2 == 0, Created: 2, Updated: 3, Same: 4, Rejected: 5, Moved: 6, At: genTime(t),
+			Row: number, Sum: 1, Done: s.Sends%2 == 0, Created: 2, Updated: 3, Same: 4, Rejected: 5, Moved: 6, At: genTime(t),
 		}
 		if got, err := decodeProgress(p.append(nil)); err != nil || got != p {
 			t.Fatalf("progress %+v became %+v, %v", p, got, err)
 		}
-		cur := Cursor{Epoch: c.Account, Sequence: 7, Time: genTime(t)}
+		cur := Cursor{Epoch: number, Sequence: 7, Time: genTime(t)}
 		if got, err := decodeCursor(cur.append(nil)); err != nil || got != cur {
 			t.Fatalf("cursor %+v became %+v, %v", cur, got, err)
 		}
@@ -93,13 +118,26 @@ func TestWhatIsWrittenIsReadAfterReopen(t *testing.T) {
 	epoch := s.Epoch()
 	h := HashAddress(secret("k"), "a@example.com")
 	b := s.Batch()
-	b.Contact(7, &Contact{Address: "a@example.com", Account: 3})
+	b.Contact(7, &Contact{Address: "a@example.com", Edges: []Edge{{ID: 4, Account: 3}}})
+	b.Edge(3, 7, 4)
+	b.Edge(3, 8, 5)
+	b.DeleteEdge(3, 8)
+	b.Visitor(9, &Contact{UserID: "u9"})
+	b.AccountByGroup("g", 3)
+	b.Event(7, &Event{Time: 5, Name: "later"})
+	b.Event(7, &Event{Time: -5, Name: "first"})
+	b.Event(8, &Event{Time: 5, Name: "of another"})
+	b.Taken(20, MessageHash{1}, Rejected)
+	b.Taken(10, MessageHash{2}, Applied)
+	b.DropTaken(20)
 	b.Account(3, &Account{Name: "Acme"})
 	b.State(7, &State{Sends: 2})
 	b.ByAddress("a@example.com", 7)
-	b.ByUser("u1", 7)
-	b.ByUser("u2", 7)
-	b.DeleteUser("u2")
+	b.Person(PersonID{UserID, "u1"}, 7)
+	b.Person(PersonID{UserID, "u2"}, 7)
+	b.Person(PersonID{AnonymousID, "u2"}, 7)
+	b.Disown(PersonID{UserID, "u2"}, 7)
+	b.Person(PersonID{UserID, "u2"}, 0)
 	b.AccountByName("acme", 3)
 	b.AccountByDomain("acme.example", 3)
 	b.Suppress(&Suppression{Hash: h, Scope: "all", Reason: "manual"})
@@ -130,17 +168,40 @@ func TestWhatIsWrittenIsReadAfterReopen(t *testing.T) {
 	check("by address", id, uint64(7), err)
 	id, err = s.ByAddress("b@example.com")
 	check("unknown address", id, uint64(0), err)
-	id, err = s.ByUser("u1")
+	id, err = s.Person(PersonID{UserID, "u1"})
 	check("by user", id, uint64(7), err)
-	id, err = s.ByUser("u2")
+	id, err = s.Person(PersonID{UserID, "u2"})
 	check("deleted user", id, uint64(0), err)
 	id, err = s.AccountByName("acme")
 	check("by name", id, uint64(3), err)
 	id, err = s.AccountByDomain("acme.example")
 	check("by domain", id, uint64(3), err)
+	ids, err := s.IDsOf(7)
+	check("ids", ids, []PersonID{{AnonymousID, "u2"}, {UserID, "u1"}}, err)
+	id, err = s.AccountByGroup("g")
+	check("by group", id, uint64(3), err)
+	v, _, err := s.Visitor(9)
+	check("visitor", v, Contact{UserID: "u9"}, err)
+	_, known, err := s.Contact(9)
+	check("a visitor is no contact", known, false, err)
+	err = s.ContactsOf(3, func(contact, edge uint64) error {
+		check("edge", [2]uint64{contact, edge}, [2]uint64{7, 4}, nil)
+		return nil
+	})
+	check("edges", nil, nil, err)
+	var names []string
+	err = s.Events(7, -5, func(e Event) error { names = append(names, e.Name); return nil })
+	check("events", names, []string{"first", "later"}, err)
+	old, next, err := s.OldEvents(1, 5, 10)
+	check("old events", old, []EventKey{{7, -5, fnv("")}}, err)
+	check("old events after them", next, uint64(0), nil)
+	verdict, err := s.Taken(20, MessageHash{1})
+	check("taken", verdict, Rejected, err)
+	verdict, err = s.Taken(10, MessageHash{2})
+	check("taken long ago", verdict, Unseen, err)
 	c, _, err := s.Contact(7)
-	check("contact", c, Contact{Address: "a@example.com", Account: 3}, err)
-	_, known, err := s.Contact(8)
+	check("contact", c, Contact{Address: "a@example.com", Edges: []Edge{{ID: 4, Account: 3}}}, err)
+	_, known, err = s.Contact(8)
 	check("no contact", known, false, err)
 	a, _, err := s.Account(3)
 	check("account", a, Account{Name: "Acme"}, err)
@@ -165,7 +226,7 @@ func TestWhatIsWrittenIsReadAfterReopen(t *testing.T) {
 	_, known, err = s.Import([16]byte{2})
 	check("no progress", known, false, err)
 	n, err := s.Counters()
-	check("counters", n, Counters{Contacts: 10001, Accounts: 4, Flips: 5}, err)
+	check("counters", n, Counters{Contacts: 10001, Accounts: 4, Edges: 1, Flips: 5}, err)
 	check("epoch", s.Epoch(), epoch, nil)
 	check("clean", s.CleanShutdown(), true, nil)
 	err = s.States(func(id uint64, st State) error {
@@ -178,7 +239,7 @@ func TestWhatIsWrittenIsReadAfterReopen(t *testing.T) {
 	check("contacts", nil, nil, err)
 	keys := 0
 	err = s.Dump(func(_, _ []byte) { keys++ })
-	check("keys", keys, 16, err)
+	check("keys", keys, 26, err)
 }
 
 func TestAnotherSecretIsRefused(t *testing.T) {
@@ -208,7 +269,8 @@ func TestAfter(t *testing.T) {
 func TestPrefixesDoNotOverlap(t *testing.T) {
 	list := []string{
 		prefixMeta, prefixCursor, prefixContact, prefixState, prefixByAddress, prefixByUser, prefixByName,
-		prefixByDomain, prefixAccount, prefixSuppression, prefixFlip, prefixImport,
+		prefixByDomain, prefixAccount, prefixSuppression, prefixFlip, prefixImport, prefixVisitor, prefixByAnonymous,
+		prefixByGroup, prefixIDs, prefixEdge, prefixEvent, prefixTaken,
 	}
 	for i, a := range list {
 		for j, b := range list {
@@ -239,6 +301,12 @@ func FuzzDecode(f *testing.F) {
 	f.Add(p.append(nil))
 	cur := Cursor{Epoch: 1, Sequence: 2}
 	f.Add(cur.append(nil))
+	c.Edges, c.Tags = []Edge{{ID: 1, Account: 2, Role: "champion"}}, []string{"vip"}
+	f.Add(c.Append(nil))
+	f.Add(firstLayout(&c))
+	e := Event{Name: "Signed In", Message: "m1", Account: 2, Properties: []byte{1}}
+	f.Add(e.append(nil))
+	f.Add(EventKey{7, -1, 9}.append(nil))
 	f.Add([]byte{1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if c, err := DecodeContact(b); err == nil {
@@ -250,6 +318,14 @@ func FuzzDecode(f *testing.F) {
 			if again, err := DecodeAccount(a.Append(nil)); err != nil || !reflect.DeepEqual(again, a) {
 				t.Fatalf("account: %v", err)
 			}
+		}
+		if e, err := decodeEvent(b); err == nil {
+			if again, err := decodeEvent(e.append(nil)); err != nil || !reflect.DeepEqual(again, e) {
+				t.Fatalf("event: %v", err)
+			}
+		}
+		if k, err := decodeEventKey(b); err == nil && b[0] == prefixEvent[0] && !bytes.Equal(k.append(nil), b) {
+			t.Fatalf("event key %x became %x", b, k.append(nil))
 		}
 		if s, err := DecodeState(b); err == nil {
 			if again, err := DecodeState(s.Append(nil)); err != nil || again != s {
@@ -278,4 +354,36 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 	})
+}
+
+// firstLayout is the record of a contact as Segue wrote it before contacts had
+// several accounts.
+func firstLayout(c *Contact) []byte {
+	b := appendString(appendString([]byte{1}, c.Address), c.UserID)
+	b = binary.AppendUvarint(b, c.Account())
+	b = appendString(appendString(b, c.Batch), c.Zone)
+	b = appendTime(appendTime(b, c.Created), c.Consent)
+	return appendBytes(b, c.Attributes)
+}
+
+// TestOldRecordsAreRead holds that what an older Segue wrote means the same.
+func TestOldRecordsAreRead(t *testing.T) {
+	want := Contact{
+		Address: "a@example.com", UserID: "u1", Batch: "a.csv", Zone: "Europe/Berlin", Created: time.Unix(5, 0).UTC(),
+		Consent: time.Unix(4, 0).UTC(), Attributes: []byte{1, 2}, Edges: []Edge{{Account: 3, Since: time.Unix(5, 0).UTC(), Told: time.Unix(5, 0).UTC()}},
+	}
+	if got, err := DecodeContact(firstLayout(&want)); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("contact became %+v, %v", got, err)
+	}
+	want.Edges = nil
+	if got, err := DecodeContact(firstLayout(&want)); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("contact without an account became %+v, %v", got, err)
+	}
+	account := appendBytes(appendString(appendString([]byte{1}, "Acme"), "acme.example"), []byte{1, 2})
+	if got, err := DecodeAccount(account); err != nil || !reflect.DeepEqual(got, Account{Name: "Acme", Domain: "acme.example", Attributes: []byte{1, 2}}) {
+		t.Errorf("account became %+v, %v", got, err)
+	}
+	if _, err := DecodeContact([]byte{3}); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("a layout of the future was read: %v", err)
+	}
 }
