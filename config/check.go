@@ -33,6 +33,7 @@ func (c *Config) check() []Problem {
 	k.addresses()
 	k.http()
 	k.submitters()
+	k.writeKeys()
 	k.sources()
 	k.pools()
 	k.overflows()

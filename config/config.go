@@ -86,6 +86,7 @@ type Config struct {
 
 	Listeners   []Listener   `toml:"listener"`
 	Credentials []Credential `toml:"credential"`
+	WriteKeys   []WriteKey   `toml:"write_key"`
 	Domains     []Domain     `toml:"domain"`
 	Streams     []Stream     `toml:"stream"`
 	Sources     []Source     `toml:"source"`

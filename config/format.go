@@ -3,6 +3,7 @@
 package config
 
 import (
+	"encoding/hex"
 	"fmt"
 	"net/url"
 	"strings"
@@ -38,6 +39,11 @@ func verifyFormat(format, s string) (text, hint string) {
 	case "argon2id":
 		if !strings.HasPrefix(s, "$argon2id$") || strings.Count(s, "$") != 5 {
 			return "is not an argon2id hash", "make one with segue check --hash"
+		}
+	case "sha256":
+		digits, ok := strings.CutPrefix(s, "sha256:")
+		if sum, err := hex.DecodeString(digits); !ok || err != nil || len(sum) != 32 {
+			return "is not sha256: and 64 hexadecimal digits", "make a key and its hash with segue check --write-key"
 		}
 	}
 	return "", ""

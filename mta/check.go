@@ -29,6 +29,8 @@ func Check(c *config.Config) []config.Problem {
 	list = append(list, problems...)
 	_, _, problems = rules(c)
 	list = append(list, problems...)
+	_, problems = writeKeys(c)
+	list = append(list, problems...)
 	list = append(list, checkFiles(c)...)
 	return c.Sort(list)
 }

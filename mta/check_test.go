@@ -91,6 +91,18 @@ where = 'account.employees == "many"'
 [[segment]]
 name = "fine"
 where = 'account.employees > 50 && tier == "active"'
+[[write_key]]
+name = "app"
+key_hash = "sha256:1a1d10acbdd22f7a8b3a1a0e4ab94cc8c6cc7b8cddfd8a0bcf4b7d3ae8b3bd75"
+[[write_key]]
+name = "gone"
+key_file = "gone.key"
+[[write_key]]
+name = "short"
+key_file = "token"
+[[write_key]]
+name = "twice"
+key_hash = "sha256:1a1d10acbdd22f7a8b3a1a0e4ab94cc8c6cc7b8cddfd8a0bcf4b7d3ae8b3bd75"
 `
 
 func TestCheckFindsWhatTheTextDoesNotTell(t *testing.T) {
@@ -121,6 +133,9 @@ func TestCheckFindsWhatTheTextDoesNotTell(t *testing.T) {
 		"segue.toml:37: tier",
 		`segue.toml:42: segment[typo].where: column 1: `,
 		`segue.toml:45: segment[types].where: column `,
+		"segue.toml:54: write_key[gone].key_file: gone.key cannot be read: no such file or directory (",
+		"segue.toml:57: write_key[short].key_file: the key is shorter than 16 characters (make one with segue check --write-key)",
+		`segue.toml:60: write_key[twice].key_hash: is the key of write_key "app" (`,
 	}
 	for i := range max(len(got), len(want)) {
 		switch {

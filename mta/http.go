@@ -14,7 +14,7 @@ import (
 	"github.com/seguemta/segue/mta/httpapi"
 )
 
-// makeHTTP binds the inside: API, metrics, health.
+// makeHTTP binds the inside: API, metrics, health, and the tracking API.
 func (e *Engine) makeHTTP() error {
 	e.o.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newStages(e), newDisks(e))
 	if e.c.HTTP.Address.IsZero() {
@@ -24,8 +24,12 @@ func (e *Engine) makeHTTP() error {
 	if err != nil {
 		return err
 	}
+	tracking, err := e.newTracking()
+	if err != nil {
+		return err
+	}
 	log := e.log.With(slog.String("component", "http"))
-	handler := httpapi.New(httpapi.Options{Methods: e.Methods(), Token: token, Metrics: e.o.Registry, Logger: log, Version: e.o.Version})
+	handler := httpapi.New(httpapi.Options{Methods: e.Methods(), Token: token, Metrics: e.o.Registry, Logger: log, Version: e.o.Version, Tracking: tracking})
 	address := e.c.HTTP.Address.String()
 	ln, err := e.o.Network.Listen(context.Background(), address)
 	if err != nil {

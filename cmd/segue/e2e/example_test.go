@@ -23,6 +23,7 @@ func (w *world) example() string {
 	cert, key := certificate(w.t, "192.0.2.9")
 	w.write("tls/cert.pem", cert)
 	w.write("tls/key.pem", key)
+	w.write("website.key", "vh3Fz8kQm1xYw7Lr2TgBn5Pd\n")
 	w.write("dkim/s2026.pem", signingKey(w.t))
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
