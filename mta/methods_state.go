@@ -3,10 +3,8 @@
 package mta
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -114,42 +112,6 @@ func (m methods) Contact(_ context.Context, address string) (api.Contact, error)
 	queued, err := m.mail.OfAddress(a.Key(), store.ID{}, 1000)
 	out.Queued = len(queued)
 	return out, err
-}
-
-// maxRejects bounds the rejected rows that travel back in an answer, in bytes.
-const maxRejects = 16 << 20
-
-// rejects collects bad rows up to maxRejects and lets the rest go.
-type rejects struct{ bytes.Buffer }
-
-func (r *rejects) Write(p []byte) (int, error) {
-	if r.Len()+len(p) > maxRejects {
-		return len(p), nil
-	}
-	return r.Buffer.Write(p)
-}
-
-func (r *rejects) Close() error { return nil }
-
-// ImportContacts implements api.Methods.
-func (m methods) ImportContacts(ctx context.Context, in api.Import, rows io.Reader) (api.Imported, error) {
-	var bad rejects
-	res, err := m.people.Import(ctx, segment.ImportOptions{
-		Reader: rows, Name: in.Name, Format: in.Format, Batch: in.Batch, DryRun: in.DryRun,
-		Rejected: func() (io.WriteCloser, error) { return &bad, nil },
-	})
-	switch {
-	case errors.Is(err, segment.ErrBusy):
-		return api.Imported{}, api.Problem(http.StatusConflict, err.Error(), "try again when it has ended")
-	case errors.Is(err, segment.ErrColumns), errors.Is(err, segment.ErrFormat):
-		return api.Imported{}, badRequest("nothing was imported", err)
-	case err != nil:
-		return api.Imported{}, err
-	}
-	return api.Imported{
-		Rows: int64(res.Rows), Created: int64(res.Created), Updated: int64(res.Updated), Unchanged: int64(res.Same), //nolint:gosec // rows of a file
-		Rejected: int64(res.Rejected), Resumed: int64(res.Resumed), Rejects: bad.Bytes(), //nolint:gosec // rows of a file
-	}, nil
 }
 
 // Suppressions implements api.Methods.

@@ -73,7 +73,7 @@ func (t *tx) group(group, name, domain string) (uint64, error) {
 		}
 	}
 	if id == 0 {
-		if id, err = t.d.write.accounts.take(t.d.store); err != nil {
+		if id, err = t.newID(&t.d.write.accounts); err != nil {
 			return 0, err
 		}
 		t.accounts[id] = &store.Account{Name: group}
@@ -95,7 +95,7 @@ func (t *tx) named(name string) (uint64, error) {
 	if err != nil || id != 0 {
 		return id, err
 	}
-	if id, err = t.d.write.accounts.take(t.d.store); err != nil {
+	if id, err = t.newID(&t.d.write.accounts); err != nil {
 		return 0, err
 	}
 	t.accounts[id] = &store.Account{Name: name}
@@ -208,7 +208,7 @@ func (t *tx) join(id uint64, c *store.Contact, account uint64, how store.Edge) e
 	}
 	if e.ID == 0 {
 		var err error
-		if e.ID, err = t.d.write.edges.take(t.d.store); err != nil {
+		if e.ID, err = t.newID(&t.d.write.edges); err != nil {
 			return err
 		}
 	}

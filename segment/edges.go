@@ -51,7 +51,7 @@ func (t *tx) numberSome(from uint64) (uint64, error) {
 				continue
 			}
 			var err error
-			if edges[i].ID, err = t.d.write.edges.take(t.d.store); err != nil {
+			if edges[i].ID, err = t.newID(&t.d.write.edges); err != nil {
 				return err
 			}
 			t.edges[edgeKey{id, edges[i].Account}] = edgeChange{id: edges[i].ID}

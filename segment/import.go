@@ -3,12 +3,14 @@
 package segment
 
 import (
+	"cmp"
 	"context"
 	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/seguemta/segue/segment/store"
@@ -18,7 +20,8 @@ import (
 var (
 	ErrColumns = errors.New("the columns cannot be imported")                                                        // nothing was read beyond them
 	ErrChanged = errors.New("the file has changed since its import was interrupted")                                 // run it again: it starts from the first row
-	ErrFormat  = errors.New("the file cannot be read as contacts")                                                   // not a row, the file
+	ErrFormat  = errors.New("the file cannot be read")                                                               // not a row, the file
+	ErrDamaged = errors.New("the file is cut off or damaged")                                                        // what came before is imported
 	errNoRow   = errors.New("no rows: the file is empty, it needs a header (CSV) or one JSON object a line (JSONL)") // an empty file
 )
 
@@ -37,11 +40,15 @@ const (
 
 // ImportOptions say what to import.
 type ImportOptions struct {
-	Reader io.Reader // the file, gzip or not
-	Name   string    // of the file: with its first bytes, it recognises an interrupted import
-	Format string    // csv | jsonl; "" = by the extension of Name, else by the first byte
-	Batch  string    // kept on every contact the import makes; "" = Name
-	DryRun bool      // check every row, write nothing
+	Reader    io.Reader // the file, gzip or not
+	Name      string    // of the file: with its first bytes, it recognises an interrupted import
+	Kind      string    // contacts | accounts | events | lists; "" = by the columns
+	Format    string    // csv | jsonl; "" = by the extension of Name, else by the first byte
+	Delimiter string    // of CSV: one of , ; | or tab; "" = the one that the first line shows
+	Raw       bool      // cells of CSV are taken as they are: see [DB.Import]
+	List      string    // of lists: every row belongs to this one; "" = the column list says
+	Batch     string    // kept on every contact the import makes; "" = Name
+	DryRun    bool      // check every row and count what it would do, write nothing
 
 	// Rejected makes the file of bad rows when the first is found; nil = they are
 	// only counted. It is closed at the end. An import that goes on after an
@@ -53,31 +60,61 @@ type ImportOptions struct {
 
 // ImportResult is what an import did, over all its runs if it was interrupted.
 type ImportResult struct {
+	Kind     string `json:"kind"`
 	Batch    string `json:"batch"`
 	Rows     uint64 `json:"rows"`              // read, the header not counted
-	Created  uint64 `json:"created"`           // contacts made
-	Updated  uint64 `json:"updated"`           // contacts changed
+	Created  uint64 `json:"created"`           // contacts, accounts, events or memberships made
+	Updated  uint64 `json:"updated"`           // contacts or accounts changed
 	Same     uint64 `json:"same"`              // rows that said nothing new
 	Rejected uint64 `json:"rejected"`          // bad rows
 	Moved    uint64 `json:"moved"`             // user ids taken over from another contact
 	Resumed  uint64 `json:"resumed,omitempty"` // rows that an earlier run had already imported
 	DryRun   bool   `json:"dry_run,omitempty"`
+
+	Errors []RowError `json:"errors,omitempty"` // of the first MaxErrors bad rows
 }
 
-// Import reads contacts from a CSV file with a header or from JSON lines, in
-// memory that does not grow with the file.
+// MaxErrors is how many bad rows a result names.
+const MaxErrors = 100
+
+// RowError says why a row was rejected.
+type RowError struct {
+	Row    uint64 `json:"row"`              // as an editor or a spreadsheet counts it
+	Column string `json:"column,omitempty"` // "" = the whole row
+	Reason string `json:"reason"`
+}
+
+// Import reads contacts, accounts, events or memberships of lists from a CSV file
+// with a header or from JSON lines, in memory that does not grow with the file.
 //
-// Columns are email (required), user_id, account, account_domain, first_sent_at,
-// last_sent_at, last_engaged_at, sends_since_engagement, time_zone, consent_at
-// and declared attributes by full name; any other column is an error wrapping
+// The columns tell the kind where it is not given: events have event, lists have
+// list (or [ImportOptions.List]), contacts have email, accounts have name, domain
+// or group_id. A column that rows of the kind do not have is an error wrapping
 // [ErrColumns] before the first row. A bad row is rejected with its column and
-// the reason, and changes nothing.
+// the reason, and changes nothing. A blank cell changes nothing either.
 //
-// The address names the contact. A blank cell changes nothing. Dates of history
-// only widen it: the earliest first_sent_at, the latest last_sent_at and
-// last_engaged_at stand; sends_since_engagement counts where the row's dates are
-// as new as what is known. A user id that another contact has moves to the row's
-// contact. Suppressions are not touched.
+// Contacts have email (required), user_id, account, account_domain, group_id, role,
+// first_sent_at, last_sent_at, last_engaged_at, sends_since_engagement, time_zone,
+// language, source, created_at, consent_at, tags, lists and declared attributes by
+// full name. The address names the contact. Dates of history only widen it: the
+// earliest first_sent_at, the latest last_sent_at and last_engaged_at stand;
+// sends_since_engagement counts where the row's dates are as new as what is known.
+// A user id that another contact has moves to the row's contact. An account is one
+// more that the contact belongs to, tags and lists are added to those it has.
+// Suppressions are not touched.
+//
+// Accounts have name, domain, group_id, parent and attributes of accounts. Lists
+// have list and email, and make a contact of an address nobody knew. Events have
+// event, time, one of email, user_id and anonymous_id, and message_id, group_id,
+// properties (a JSON object) or prop.x; they do what a track call does, see
+// [DB.Ingest].
+//
+// A cell of CSV that begins with an apostrophe and goes on as a formula would (see
+// [DB.Export]) loses the apostrophe, unless Raw is set.
+//
+// A dry run goes the same way and commits nothing. It counts exactly what an
+// import would do to a file that names each thing once; it remembers a million
+// new ones, and counts a row that names one of them again as changed.
 //
 // Effects and progress commit together. An import that was interrupted goes on
 // where it stopped when it is run again with the same name, batch and content,
@@ -97,7 +134,7 @@ func (d *DB) Import(ctx context.Context, o ImportOptions) (ImportResult, error) 
 		return ImportResult{}, err
 	}
 	im := &importer{
-		d: d, o: &o, rows: rows, id: id, fields: newFields(rows.columns()),
+		d: d, o: &o, rows: rows, id: id, fields: newFields(&o, rows.columns()),
 		values: d.schema.NewValues(),
 		p:      store.Progress{At: d.now().UTC().Truncate(time.Second)},
 	}
@@ -115,6 +152,7 @@ func (d *DB) Import(ctx context.Context, o ImportOptions) (ImportResult, error) 
 		err = cerr
 	}
 	r := im.result()
+	slices.SortFunc(r.Errors, func(a, b RowError) int { return cmp.Compare(a.Row, b.Row) })
 	d.log.Info("import ended", slog.Uint64("rows", r.Rows), slog.Uint64("created", r.Created),
 		slog.Uint64("updated", r.Updated), slog.Uint64("rejected", r.Rejected), slog.Bool("complete", err == nil))
 	return r, err
@@ -136,12 +174,15 @@ type importer struct {
 	values  *ruleValues
 	rejects *csv.Writer
 	close   func() error
+	errors  []RowError
+	made    foreseen // by a dry run
 }
 
 func (im *importer) result() ImportResult {
 	return ImportResult{
-		Batch: im.o.Batch, Rows: im.seen, Created: im.p.Created, Updated: im.p.Updated, Same: im.p.Same,
+		Kind: im.o.Kind, Batch: im.o.Batch, Rows: im.seen, Created: im.p.Created, Updated: im.p.Updated, Same: im.p.Same,
 		Rejected: im.p.Rejected, Moved: im.p.Moved, Resumed: min(im.resume, im.seen), DryRun: im.o.DryRun,
+		Errors: im.errors,
 	}
 }
 
@@ -162,7 +203,7 @@ func (im *importer) run(ctx context.Context) error {
 			r, bad = im.fields.parse(im.rows, im.p.At)
 		}
 		if bad != nil {
-			if err := im.reject(bad); err != nil {
+			if err := im.reject(im.rows.number(), bad); err != nil {
 				return err
 			}
 		}
@@ -219,15 +260,16 @@ func (im *importer) finish(ctx context.Context) error {
 	return im.flush(true)
 }
 
-// flush commits the open rows and how far they reach.
+// flush commits the open rows and how far they reach. A dry run goes the same
+// way up to the commit.
 func (im *importer) flush(done bool) error {
 	im.bytes = im.rows.read()
 	rows := im.open
 	im.open = im.open[:0]
-	if im.o.DryRun {
-		return nil
-	}
 	d := im.d
+	if err := im.detach(rows); err != nil {
+		return err
+	}
 	d.write.Lock()
 	defer d.write.Unlock()
 	if d.write.closed {
@@ -235,10 +277,9 @@ func (im *importer) flush(done bool) error {
 	}
 	t := d.begin()
 	defer t.close()
-	for i := range rows {
-		if err := im.apply(t, &rows[i]); err != nil {
-			return err
-		}
+	t.dry = im.o.DryRun
+	if err := im.applyAll(t, rows); err != nil || t.dry {
+		return err
 	}
 	im.p.Row, im.p.Sum, im.p.Done = im.seen, uint64(im.rows.sum()), done
 	t.b.Import(im.id, im.p)
@@ -251,8 +292,55 @@ func (im *importer) flush(done bool) error {
 	return nil
 }
 
-// reject writes one bad row to the file of bad rows.
-func (im *importer) reject(f *fault) error {
+// detach takes the contacts of accounts that are deleted away from them, which is
+// too much for the one commit that the events share.
+func (im *importer) detach(rows []row) error {
+	if im.o.Kind != KindEvents || im.o.DryRun {
+		return nil
+	}
+	for i := range rows {
+		p := im.d.prepare(rows[i].call, im.p.At)
+		if p.reason != nil || p.event.Name != EventAccountDeleted {
+			continue
+		}
+		if err := im.d.detach(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// applyAll folds rows into the open write, and rejects those that the store
+// refuses. An import that goes on after an interruption does not name those again
+// which an earlier run rejected so; it counts them.
+func (im *importer) applyAll(t *tx, rows []row) error {
+	for i := range rows {
+		did, err := im.apply(t, &rows[i])
+		var bad *fault
+		switch {
+		case errors.As(err, &bad):
+		case errors.Is(err, ErrRejected), errors.Is(err, ErrHierarchy):
+			bad = &fault{reason: err.Error()}
+		case err != nil:
+			return err
+		}
+		if bad == nil {
+			im.count(did)
+			continue
+		}
+		im.p.Rejected++
+		if err := im.reject(rows[i].number, bad); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reject keeps one bad row for the result, and writes it to the file of bad rows.
+func (im *importer) reject(row uint64, f *fault) error {
+	if len(im.errors) < MaxErrors {
+		im.errors = append(im.errors, RowError{Row: row, Column: f.column, Reason: f.reason})
+	}
 	if im.o.Rejected == nil {
 		return nil
 	}
@@ -266,7 +354,7 @@ func (im *importer) reject(f *fault) error {
 			return fmt.Errorf("writing rejected rows: %w", err)
 		}
 	}
-	if err := im.rejects.Write([]string{fmt.Sprint(im.rows.number()), unformula(f.column), unformula(f.reason)}); err != nil {
+	if err := im.rejects.Write([]string{fmt.Sprint(row), protect(f.column), protect(f.reason)}); err != nil {
 		return fmt.Errorf("writing rejected rows: %w", err)
 	}
 	return nil
@@ -281,12 +369,4 @@ func (im *importer) closeRejected() error {
 		return fmt.Errorf("writing rejected rows: %w", err)
 	}
 	return nil
-}
-
-// unformula keeps a spreadsheet from running a cell as a formula.
-func unformula(s string) string {
-	if s != "" && (s[0] == '=' || s[0] == '+' || s[0] == '-' || s[0] == '@') {
-		return "'" + s
-	}
-	return s
 }

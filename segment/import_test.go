@@ -126,7 +126,9 @@ func TestImportRefusesColumnsBeforeTheFirstRow(t *testing.T) {
 		{"a.csv", "mail\n", `did you mean "email"?`},
 		{"a.csv", "email,email\n", "stands there twice"},
 		{"a.csv", "user_id\nx\n", `there is no column "email"`},
-		{"a.csv", "email;user_id\n", "separated by commas"},
+		{"a.csv", "domain,plan\nx\n", `"plan" is not declared (did you mean "account.plan"?)`},
+		{"a.csv", "domain,contact.score\nx\n", `as accounts: column 2 "contact.score" is not declared`},
+		{"a.csv", "email user_id\n", `"email user_id" is not declared`},
 		{"a.csv", "email,\"x\n", "not closed"},
 		{"a.jsonl", `{"email":"a@example.com","phone":"1"}` + "\n", `"phone" is not declared`},
 	}

@@ -13,46 +13,91 @@ import (
 )
 
 // csvRows reads RFC 4180: fields separated by commas, quoted where they hold a
-// comma, a quotation mark (doubled) or a line end. encoding/csv reads the same
-// language (a test holds that), but a missing quotation mark makes it read the
-// whole rest of the file into memory.
+// comma, a quotation mark (doubled) or a line end; another delimiter may stand for
+// the comma. encoding/csv reads the same language (a test holds that), but a
+// missing quotation mark makes it read the whole rest of the file into memory.
 type csvRows struct {
 	*lines
 	cols   []column
-	row    uint64 // number of the current record, the header being 1
+	comma  byte
+	raw    bool   // cells are taken as they are, no apostrophe is removed
+	first  bool   // the first record was read to look for a header, and is still to be given
+	row    uint64 // number of the current record, the first line being 1
 	text   []byte // the fields of the current record, one after another
 	ends   []int
 	fields []string
 }
 
-func newCSV(schema *rule.Schema, l *lines) (*csvRows, error) {
-	c := &csvRows{lines: l}
-	err := c.record()
+func newCSV(schema *rule.Schema, o *ImportOptions, l *lines, head []byte) (*csvRows, error) {
+	comma, err := delimiter(o.Delimiter, head)
+	if err != nil {
+		return nil, err
+	}
+	c := &csvRows{lines: l, comma: comma, raw: o.Raw}
+	err = c.record()
 	if errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%w: %w", ErrFormat, errNoRow)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: reading the header: %w", ErrColumns, err)
 	}
-	if len(c.fields) == 1 && strings.ContainsAny(c.fields[0], ";\t") {
-		return nil, fmt.Errorf("%w: fields must be separated by commas, not semicolons or tabs", ErrColumns)
-	}
 	names := make([]string, len(c.fields))
 	for i, name := range c.fields {
 		names[i] = strings.TrimSpace(name)
 	}
-	c.cols, err = findColumns(schema, names)
+	if o.List != "" && len(names) == 1 && strings.Contains(names[0], "@") {
+		names[0], c.first = "email", true // addresses alone, one a line
+	}
+	c.cols, err = o.columns(schema, names)
 	return c, err
+}
+
+// delimiters are what may stand between the fields of a row.
+const delimiters = ",;\t|"
+
+// delimiter is the one that was asked for, else the one that the first line shows.
+// No name of a column holds one, so a line without a comma, but with semicolons,
+// can be nothing else than a header of that kind.
+func delimiter(asked string, head []byte) (byte, error) {
+	switch {
+	case asked == "tab":
+		return '\t', nil
+	case len(asked) == 1 && strings.Contains(delimiters, asked):
+		return asked[0], nil
+	case asked != "":
+		return 0, fmt.Errorf("%w: delimiter %q (use a comma, a semicolon, | or tab)", ErrFormat, asked)
+	}
+	line, _, _ := bytes.Cut(bytes.TrimLeft(head, "\r\n"), []byte{'\n'})
+	for i := range len(delimiters) {
+		if bytes.IndexByte(line, delimiters[i]) >= 0 {
+			return delimiters[i], nil
+		}
+	}
+	return ',', nil
 }
 
 func (c *csvRows) columns() []column { return c.cols }
 func (c *csvRows) number() uint64    { return c.row }
 
 func (c *csvRows) value(i int) (rule.Value, error) {
-	return rule.ParseValue(c.cols[i].kind, c.fields[i])
+	return rule.ParseValue(c.cols[i].kind, c.cell(i))
+}
+
+func (c *csvRows) bytes(i int) []byte { return []byte(c.cell(i)) }
+
+// cell is a field without the apostrophe that an export put before it.
+func (c *csvRows) cell(i int) string {
+	if c.raw {
+		return c.fields[i]
+	}
+	return unprotect(c.fields[i])
 }
 
 func (c *csvRows) next() error {
+	if c.first {
+		c.first = false
+		return nil
+	}
 	if err := c.record(); err != nil {
 		return err
 	}
@@ -89,11 +134,11 @@ func (c *csvRows) record() error {
 	return nil
 }
 
-// field appends one field to text. It returns what follows the comma, and
+// field appends one field to text. It returns what follows the delimiter, and
 // whether there was one.
 func (c *csvRows) field(line []byte) (rest []byte, more bool, err error) {
 	if len(line) == 0 || line[0] != '"' {
-		field, rest, more := bytes.Cut(line, []byte{','})
+		field, rest, more := bytes.Cut(line, []byte{c.comma})
 		if bytes.IndexByte(field, '"') >= 0 {
 			return nil, false, &fault{reason: "a quotation mark stands inside a field that does not begin with one"}
 		}
@@ -115,10 +160,10 @@ func (c *csvRows) field(line []byte) (rest []byte, more bool, err error) {
 		switch {
 		case len(line) == 0:
 			return nil, false, nil
-		case line[0] == ',':
+		case line[0] == c.comma:
 			return line[1:], true, nil
 		case line[0] != '"':
-			return nil, false, &fault{reason: "after a closing quotation mark must come a comma or the end of the row"}
+			return nil, false, &fault{reason: "after a closing quotation mark must come a delimiter or the end of the row"}
 		}
 		c.text = append(c.text, '"')
 		line = line[1:]

@@ -5,12 +5,14 @@ package segment
 import (
 	"bufio"
 	"bytes"
+	"compress/flate"
 	"compress/gzip"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/seguemta/segue/segment/rule"
@@ -32,6 +34,9 @@ type rowReader interface {
 	columns() []column
 	// value is the cell of a column, Missing where it is blank.
 	value(i int) (rule.Value, error)
+	// bytes is the cell as it stands there, empty where it is blank: JSON in JSON
+	// lines, text in CSV.
+	bytes(i int) []byte
 	number() uint64 // of the row, as an editor or a spreadsheet counts it
 	sum() uint32    // over everything read so far
 	read() int64    // bytes read so far
@@ -50,32 +55,39 @@ func (f *fault) Error() string {
 	return f.column + ": " + f.reason
 }
 
-// openRows finds out the format, reads the header and makes the id under which
-// progress is kept.
+// openRows finds out format, delimiter and kind, reads the header and makes the
+// id under which progress is kept. What it found stands in o afterwards.
 func openRows(schema *rule.Schema, o *ImportOptions) (rowReader, [16]byte, error) {
 	var id [16]byte
+	if o.Kind != "" && !slices.Contains(Kinds(), o.Kind) {
+		return nil, id, fmt.Errorf("%w: kind %q (use one of %s)", ErrFormat, o.Kind, strings.Join(Kinds(), ", "))
+	}
+	if _, err := listName(o.List); err != nil {
+		return nil, id, fmt.Errorf("%w: list: %w", ErrFormat, err)
+	}
 	in, head, err := unpack(o.Reader)
 	if err != nil {
 		return nil, id, fmt.Errorf("%w: %w", ErrFormat, err)
 	}
-	h := sha256.New()
-	fmt.Fprintf(h, "%d:%s%d:%s", len(o.Name), o.Name, len(o.Batch), o.Batch)
-	h.Write(head)
-	copy(id[:], h.Sum(nil))
-	format := o.Format
-	if format == "" {
-		format = detect(o.Name, head)
+	first := sha256.Sum256(head) // of what Peek showed: reading on overwrites it
+	if o.Format == "" {
+		o.Format = detect(o.Name, head)
 	}
 	l := &lines{in: in}
 	var rows rowReader
-	switch format {
+	switch o.Format {
 	case FormatCSV:
-		rows, err = newCSV(schema, l)
+		rows, err = newCSV(schema, o, l, head)
 	case FormatJSONL:
-		rows, err = newJSONL(schema, l)
+		rows, err = newJSONL(schema, o, l)
 	default:
-		err = fmt.Errorf("%w: format %q (use csv or jsonl)", ErrFormat, format)
+		err = fmt.Errorf("%w: format %q (use csv or jsonl)", ErrFormat, o.Format)
 	}
+	h := sha256.New()
+	for _, s := range []string{o.Name, o.Batch, o.Kind, o.List, string(first[:])} {
+		fmt.Fprintf(h, "%d:%s", len(s), s)
+	}
+	copy(id[:], h.Sum(nil))
 	return rows, id, err
 }
 
@@ -88,7 +100,7 @@ func unpack(r io.Reader) (*bufio.Reader, []byte, error) {
 		if err != nil {
 			return nil, nil, fmt.Errorf("unpacking gzip: %w", err)
 		}
-		in = bufio.NewReaderSize(z, fingerprint)
+		in = bufio.NewReaderSize(intact{z}, fingerprint)
 	}
 	if mark, err := in.Peek(3); err == nil && string(mark) == "\xef\xbb\xbf" {
 		if _, err := in.Discard(3); err != nil {
@@ -100,6 +112,20 @@ func unpack(r io.Reader) (*bufio.Reader, []byte, error) {
 		return nil, nil, err
 	}
 	return in, head, nil
+}
+
+// intact says of what gzip cannot unpack that the file is to blame, not the way
+// it came.
+type intact struct{ z *gzip.Reader }
+
+// Read implements [io.Reader].
+func (i intact) Read(p []byte) (int, error) {
+	n, err := i.z.Read(p)
+	_, corrupt := errors.AsType[flate.CorruptInputError](err)
+	if corrupt || errors.Is(err, gzip.ErrChecksum) || errors.Is(err, gzip.ErrHeader) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return n, err
 }
 
 func detect(name string, head []byte) string {
@@ -144,7 +170,7 @@ func (l *lines) next() ([]byte, error) {
 		case errors.Is(err, bufio.ErrBufferFull):
 			continue
 		case err != nil && !errors.Is(err, io.EOF):
-			return nil, fmt.Errorf("reading the file: %w", err)
+			return nil, fmt.Errorf("reading the file behind line %d: %w", l.count, err)
 		case err != nil && len(l.buf) == 0:
 			return nil, io.EOF
 		}

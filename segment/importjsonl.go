@@ -22,11 +22,8 @@ type jsonRows struct {
 	first bool // the first object was read to look at its keys, and is still to be given
 }
 
-func newJSONL(schema *rule.Schema, l *lines) (*jsonRows, error) {
-	j := &jsonRows{lines: l, cols: allColumns(schema), names: map[string]int{}}
-	for i := range j.cols {
-		j.names[j.cols[i].name] = i
-	}
+func newJSONL(schema *rule.Schema, o *ImportOptions, l *lines) (*jsonRows, error) {
+	j := &jsonRows{lines: l, names: map[string]int{}}
 	err := j.object()
 	var bad *fault
 	switch {
@@ -42,8 +39,12 @@ func newJSONL(schema *rule.Schema, l *lines) (*jsonRows, error) {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	if _, err := findColumns(schema, names); err != nil {
+	if _, err := o.columns(schema, names); err != nil {
 		return nil, err
+	}
+	j.cols = allColumns(schema, o.Kind)
+	for i := range j.cols {
+		j.names[j.cols[i].name] = i
 	}
 	j.first = true
 	return j, nil
@@ -81,6 +82,13 @@ func (j *jsonRows) object() error {
 	clear(j.cells)
 	if err := json.Unmarshal(line, &j.cells); err != nil || j.cells == nil {
 		return &fault{reason: "the line is not a JSON object"}
+	}
+	return nil
+}
+
+func (j *jsonRows) bytes(i int) []byte {
+	if cell := j.cells[j.cols[i].name]; string(cell) != "null" {
+		return cell
 	}
 	return nil
 }

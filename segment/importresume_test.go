@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"reflect"
 	"strconv"
 	"strings"
 	"testing"
@@ -73,7 +74,7 @@ func TestImportGoesOnAfterACrash(t *testing.T) {
 					t.Fatal(err)
 				}
 				got.Resumed = 0
-				if got != want {
+				if !reflect.DeepEqual(got, want) {
 					t.Errorf("seed %d: result %+v, want %+v", seed, got, want)
 				}
 				same(t, fmt.Sprintf("seed %d", seed), summary(t, d), summary(t, calm))

@@ -15,117 +15,22 @@ import (
 
 type ruleValues = rule.Values
 
-// field is what a column means.
-type field uint8
-
-const (
-	fieldAttribute field = iota // a declared attribute
-	fieldEmail
-	fieldUser
-	fieldAccount
-	fieldAccountDomain
-	fieldFirstSent
-	fieldLastSent
-	fieldLastEngaged
-	fieldSince
-	fieldZone
-	fieldConsent
-)
-
-// column is one column of a file.
-type column struct {
-	name    string
-	field   field
-	kind    rule.Type
-	slot    int  // of an attribute
-	account bool // the attribute is the account's
-}
-
-func builtin() []column {
-	return []column{
-		{name: "email", field: fieldEmail, kind: rule.Text},
-		{name: "user_id", field: fieldUser, kind: rule.Text},
-		{name: "account", field: fieldAccount, kind: rule.Text},
-		{name: "account_domain", field: fieldAccountDomain, kind: rule.Text},
-		{name: "first_sent_at", field: fieldFirstSent, kind: rule.Time},
-		{name: "last_sent_at", field: fieldLastSent, kind: rule.Time},
-		{name: "last_engaged_at", field: fieldLastEngaged, kind: rule.Time},
-		{name: "sends_since_engagement", field: fieldSince, kind: rule.Number},
-		{name: "time_zone", field: fieldZone, kind: rule.Text},
-		{name: "consent_at", field: fieldConsent, kind: rule.Time},
-	}
-}
-
-// allColumns is every column that a file may have.
-func allColumns(schema *rule.Schema) []column {
-	list := builtin()
-	for _, a := range schema.Attributes() {
-		slot, kind, _ := schema.Slot(a.Name)
-		list = append(list, column{name: a.Name, kind: kind, slot: slot, account: strings.HasPrefix(a.Name, "account.")})
-	}
-	return list
-}
-
-// findColumns turns names into columns, or reports every one that cannot be.
-func findColumns(schema *rule.Schema, names []string) ([]column, error) {
-	known := map[string]column{}
-	for _, c := range allColumns(schema) {
-		known[c.name] = c
-	}
-	var errs []error
-	seen := map[string]bool{}
-	cols := make([]column, 0, len(names))
-	for i, name := range names {
-		c, ok := known[name]
-		switch {
-		case !ok:
-			errs = append(errs, fmt.Errorf("column %d %q is not declared (%s)", i+1, name, hint(known, name)))
-		case seen[name]:
-			errs = append(errs, fmt.Errorf("column %d %q stands there twice", i+1, name))
-		}
-		seen[name] = true
-		cols = append(cols, c)
-	}
-	if !seen["email"] {
-		errs = append(errs, errors.New("there is no column \"email\""))
-	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrColumns, err)
-	}
-	return cols, nil
-}
-
-// hint says what to do about a column nobody declared.
-func hint(known map[string]column, name string) string {
-	plain := strings.ReplaceAll(strings.ReplaceAll(strings.ToLower(name), " ", "_"), "-", "_")
-	guesses := []string{plain, "contact." + plain, "account." + plain}
-	switch plain {
-	case "mail", "e_mail", "email_address", "address":
-		guesses = append(guesses, "email")
-	}
-	for _, guess := range guesses {
-		if _, ok := known[guess]; ok {
-			return fmt.Sprintf("did you mean %q?", guess)
-		}
-	}
-	if !strings.HasPrefix(plain, "contact.") && !strings.HasPrefix(plain, "account.") {
-		plain = "contact." + plain
-	}
-	return fmt.Sprintf("declare it: [[attribute]] name = %q, and a type", plain)
-}
-
 // row is one row, checked. What it says depends on its bytes, the schema and
 // the time the import began, never on the store: a row that is good stays good.
 type row struct {
 	address                    rfc5321.Address
 	key                        string
 	user, account, domain      string
-	zone                       string
-	consent                    time.Time
+	group, role, parent        string
+	zone, language, source     string
+	created, consent           time.Time
+	tags, lists                []string
 	first, last, engaged       uint32
 	since                      uint32
 	hasSince                   bool
 	contactValues, accountVals []attribute
+	call                       *Call  // of events
+	number                     uint64 // of the row
 }
 
 type attribute struct {
@@ -135,24 +40,40 @@ type attribute struct {
 
 // fields turns cells into rows.
 type fields struct {
+	kind  string
+	list  string // of every row; "" = the column says
 	cols  []column
 	zones map[string]bool // known to be good or bad; bounded by maxZones
 }
 
 const (
 	maxZones = 2000
-	maxName  = 256 // bytes of a user id or an account's name
+	maxName  = 256 // bytes of a user id, an event's, an account's or a list's name
 	maxSince = 1_000_000_000
 )
 
-func newFields(cols []column) *fields { return &fields{cols: cols, zones: map[string]bool{}} }
+func newFields(o *ImportOptions, cols []column) *fields {
+	return &fields{kind: o.Kind, list: o.List, cols: cols, zones: map[string]bool{}}
+}
 
 // parse checks the current row of a reader.
 func (f *fields) parse(in rowReader, at time.Time) (row, *fault) {
-	var r row
+	r := row{number: in.number()}
+	if f.kind == KindEvents {
+		r.call = &Call{Kind: CallTrack}
+	}
+	if f.list != "" {
+		r.lists = []string{f.list}
+	}
 	blame := -1 // a column with a value for the account
 	for i := range f.cols {
 		c := &f.cols[i]
+		if c.field == fieldProperties || c.field == fieldProperty {
+			if err := r.property(c, in.bytes(i)); err != nil {
+				return r, &fault{c.name, err.Error()}
+			}
+			continue
+		}
 		v, err := in.value(i)
 		if err == nil && v.Type() != rule.Missing {
 			if c.field == fieldAttribute {
@@ -171,15 +92,39 @@ func (f *fields) parse(in rowReader, at time.Time) (row, *fault) {
 			return r, &fault{c.name, err.Error()}
 		}
 	}
+	return r, f.check(&r, blame)
+}
+
+// check reports what is missing in a row as a whole. blame is a column with an
+// attribute of the account, -1 for none.
+func (f *fields) check(r *row, blame int) *fault {
+	noAccount := r.account == "" && r.domain == "" && r.group == ""
 	switch {
+	case f.kind == KindAccounts && noAccount:
+		return &fault{"name", "the row names no account (fill " + quoted(identifies(KindAccounts)) + ")"}
+	case f.kind == KindAccounts && r.parent != "" && r.isOwnParent():
+		return &fault{"parent", ErrHierarchy.Error()}
+	case f.kind == KindAccounts:
+		return nil
+	case f.kind == KindEvents:
+		return r.checkEvent()
 	case r.key == "":
-		return r, &fault{"email", "the address is missing"}
+		return &fault{"email", "the address is missing"}
+	case f.kind == KindLists && len(r.lists) == 0:
+		return &fault{"list", "the name of the list is missing"}
 	case r.last != 0 && r.first > r.last:
-		return r, &fault{"last_sent_at", "it is before first_sent_at"}
-	case blame >= 0 && r.account == "" && r.domain == "":
-		return r, &fault{f.cols[blame].name, "the row names no account (fill account or account_domain)"}
+		return &fault{"last_sent_at", "it is before first_sent_at"}
+	case r.role != "" && noAccount:
+		return &fault{"role", "the row names no account (fill account or account_domain)"}
+	case blame >= 0 && noAccount:
+		return &fault{f.cols[blame].name, "the row names no account (fill account or account_domain)"}
 	}
-	return r, nil
+	return nil
+}
+
+// isOwnParent reports whether an account names itself as the one above it.
+func (r *row) isOwnParent() bool {
+	return strings.EqualFold(r.parent, r.account) || r.parent == r.group || strings.EqualFold(r.parent, r.domain)
 }
 
 // set checks one built-in column.
@@ -216,8 +161,60 @@ func (f *fields) set(r *row, c *column, v rule.Value, at time.Time) error {
 	case fieldZone:
 		r.zone, err = f.timeZone(text)
 	default:
+		err = f.setMore(r, c, v, at)
 	}
 	return err
+}
+
+// setMore checks the built-in columns that are there for more than where mail goes.
+func (f *fields) setMore(r *row, c *column, v rule.Value, at time.Time) error {
+	text := strings.TrimSpace(v.Text())
+	var err error
+	switch c.field {
+	case fieldCreated:
+		_, err = past(v, at)
+		r.created = v.Time().Truncate(time.Second)
+	case fieldLanguage:
+		if r.language = languageOf(text); r.language == "" {
+			err = errors.New("it is not a language (write en or de-CH)")
+		}
+	case fieldSource:
+		r.source, err = short(text)
+	case fieldTags:
+		r.tags, err = checkNames(v.List())
+	case fieldLists:
+		r.lists, err = checkNames(v.List())
+	case fieldList:
+		text, err = listName(text)
+		r.lists = []string{text}
+	case fieldRole:
+		r.role, err = short(text)
+	case fieldGroup:
+		r.group, err = short(text)
+	case fieldParent:
+		r.parent, err = short(text)
+	default:
+		err = r.setEvent(c, text, v, at)
+	}
+	return err
+}
+
+// listName checks the name of a list, which may not hold what separates names.
+func listName(text string) (string, error) {
+	if strings.Contains(text, "|") {
+		return "", errors.New("the name of a list cannot hold a |")
+	}
+	return short(text)
+}
+
+// checkNames checks the names of tags or lists.
+func checkNames(list []string) ([]string, error) {
+	for _, name := range list {
+		if _, err := short(name); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
 }
 
 func short(text string) (string, error) {

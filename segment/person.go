@@ -92,7 +92,7 @@ func (t *tx) own(p store.PersonID, id uint64) error {
 
 // visitor makes a record for somebody whose address is not known.
 func (t *tx) visitor(c store.Contact) (uint64, error) {
-	id, err := t.d.write.contacts.take(t.d.store)
+	id, err := t.newID(&t.d.write.contacts)
 	if err != nil {
 		return 0, err
 	}

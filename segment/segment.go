@@ -9,9 +9,9 @@
 // folds each of them into the contacts exactly once. What a change of a contact
 // means for mail already queued leaves through [DB.ReadFlips].
 //
-// People change contacts through [DB.Import], and suppressions through
-// [DB.Suppress] and [DB.Lift]; the calls of the tracking API come through
-// [DB.Ingest]. [DB.Contact], [DB.Events] and [DB.Segments] explain.
+// People change contacts through [DB.Import] and take them out through
+// [DB.Export]; suppressions change through [DB.Suppress] and [DB.Lift]; the calls
+// of the tracking API come through [DB.Ingest]. [DB.Contact], [DB.Events] and [DB.Segments] explain.
 //
 // The package knows no message, no lane, no pool and no clock but the one in
 // [Options]; it does not import the queue. Rules are compiled by segment/rule,

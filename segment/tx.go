@@ -59,6 +59,22 @@ type tx struct {
 	lifts     []markKey
 	flips     []store.Flip
 	epoch     uint64 // of the queue's log whose events it applies
+
+	dry   bool   // it will not be committed: nothing may be reserved for it
+	given uint64 // how many ids it handed out
+}
+
+// dryID is above every id that is ever handed out: where those of a write begin that
+// is not committed.
+const dryID = 1 << 62
+
+// newID hands out an id.
+func (t *tx) newID(from *idBlock) (uint64, error) {
+	t.given++
+	if t.dry {
+		return dryID + t.given, nil
+	}
+	return from.take(t.d.store)
 }
 
 // edgeKey names the edge between a contact and an account.
@@ -113,7 +129,7 @@ func (d *DB) find(hint uint64, addressKey string) (uint64, error) {
 
 // create makes a contact nobody knew.
 func (t *tx) create(addr rfc5321.Address, c store.Contact) (uint64, error) {
-	id, err := t.d.write.contacts.take(t.d.store)
+	id, err := t.newID(&t.d.write.contacts)
 	if err != nil {
 		return 0, err
 	}

@@ -14,7 +14,8 @@ import (
 type contactCmd struct {
 	remote
 	Show   contactShow   `cmd:"" help:"Show what is known of an address."`
-	Import contactImport `cmd:"" help:"Import contacts from CSV or JSON lines, gzip or not."`
+	Import contactImport `cmd:"" help:"Import contacts, accounts, events or lists from CSV or JSON lines, gzip or not."`
+	Export contactExport `cmd:"" help:"Export contacts, accounts, events or lists, in a form that imports again."`
 }
 
 type contactShow struct {

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"compress/gzip"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -123,6 +124,21 @@ func (e *engine) Contact(_ context.Context, address string) (api.Contact, error)
 	}, nil
 }
 
+func (e *engine) ExportContacts(_ context.Context, out api.Export, to io.Writer) (api.Exported, error) {
+	switch out.Segment {
+	case "":
+		_, err := fmt.Fprintf(to, "%s %s gzip=%v raw=%v\n", out.Kind, out.Format, out.Gzip, out.Raw)
+		return api.Exported{Rows: 1}, err
+	case "slow":
+		if _, err := io.WriteString(to, strings.Repeat("a@example.test\n", 10_000)); err != nil {
+			return api.Exported{}, err
+		}
+		return api.Exported{}, errors.New("the disk is gone")
+	default:
+		return api.Exported{}, api.Problem(http.StatusNotFound, "no segment has the name "+out.Segment, "")
+	}
+}
+
 func (e *engine) ImportContacts(_ context.Context, in api.Import, rows io.Reader) (api.Imported, error) {
 	r := bufio.NewReader(rows)
 	if head, err := r.Peek(2); err == nil && head[0] == 0x1f {
@@ -134,7 +150,7 @@ func (e *engine) ImportContacts(_ context.Context, in api.Import, rows io.Reader
 	if err != nil || !strings.HasPrefix(head, "email") {
 		return api.Imported{}, api.Problem(http.StatusUnprocessableEntity, "columns cannot be imported", "there is no column email in "+in.Name)
 	}
-	var out api.Imported
+	out := api.Imported{Kind: in.Kind}
 	for {
 		line, err := r.ReadString('\n')
 		if err != nil {
@@ -147,6 +163,9 @@ func (e *engine) ImportContacts(_ context.Context, in api.Import, rows io.Reader
 		}
 		if out.Rejected++; out.Rejects == nil {
 			out.Rejects = []byte("row,column,reason,line\n")
+		}
+		if len(out.Errors) < 100 {
+			out.Errors = append(out.Errors, api.ImportError{Row: uint64(out.Rows), Column: "email", Reason: "no @"})
 		}
 		out.Rejects = fmt.Appendf(out.Rejects, "%d,email,no @,%s\n", out.Rows, strings.TrimSpace(line))
 	}

@@ -19,30 +19,63 @@ import (
 )
 
 type contactImport struct {
-	File   string `arg:"" help:"CSV with a header, or JSON lines."`
-	Format string `help:"csv or jsonl; by default the name tells." placeholder:"FORMAT"`
-	Batch  string `help:"Import batch that the contacts carry; by default the engine names it." placeholder:"NAME"`
-	DryRun bool   `help:"Check every row, change nothing."`
+	File      string `arg:"" help:"CSV with a header, or JSON lines."`
+	Kind      string `help:"contacts, accounts, events or lists; by default the columns tell." placeholder:"KIND"`
+	List      string `help:"Put every address of the file on this list." placeholder:"NAME"`
+	Format    string `help:"csv or jsonl; by default the name tells." placeholder:"FORMAT"`
+	Delimiter string `help:"Between the fields of CSV: a comma, a semicolon, | or tab; by default the first line tells." placeholder:"CHARACTER"`
+	Raw       bool   `help:"Keep the apostrophes before cells that a spreadsheet would run."`
+	Batch     string `help:"Import batch that the contacts carry; by default the file's name." placeholder:"NAME"`
+	DryRun    bool   `help:"Check every row and say what would be done; change nothing."`
 }
 
 // Run sends a file to the engine.
 func (c *contactImport) Run(a *app) error {
 	return show(a, func(ctx context.Context, m api.Methods) (api.Imported, error) { return c.send(a, ctx, m) },
-		func(r api.Imported) error {
-			did := "imported"
-			if c.DryRun {
-				did = "checked, nothing was changed:"
-			}
-			resumed := ""
-			if r.Resumed > 0 {
-				resumed = fmt.Sprintf(" (%d of them by an earlier run)", r.Resumed)
-			}
-			if err := a.say("%s %s: %d rows%s, %d created, %d updated, %d unchanged, %d rejected",
-				did, c.File, r.Rows, resumed, r.Created, r.Updated, r.Unchanged, r.Rejected); err != nil || r.Rejected == 0 {
-				return err
-			}
-			return c.rejected(a, &r)
-		})
+		func(r api.Imported) error { return c.done(a, &r) })
+}
+
+// done says what an import did.
+func (c *contactImport) done(a *app, r *api.Imported) error {
+	did := "imported"
+	if c.DryRun {
+		did = "checked, nothing was changed:"
+	}
+	resumed := ""
+	if r.Resumed > 0 {
+		resumed = fmt.Sprintf(" (%d of them by an earlier run)", r.Resumed)
+	}
+	kind := ""
+	if r.Kind != "" && r.Kind != "contacts" {
+		kind = " of " + r.Kind
+	}
+	err := a.say("%s %s: %d rows%s%s, %d created, %d updated, %d unchanged, %d rejected",
+		did, c.File, r.Rows, kind, resumed, r.Created, r.Updated, r.Unchanged, r.Rejected)
+	switch {
+	case err != nil || r.Rejected == 0:
+		return err
+	case c.DryRun:
+		return c.errors(a, r)
+	default:
+		return c.rejected(a, r)
+	}
+}
+
+// errors prints the bad rows of a dry run, as compilers print theirs.
+func (c *contactImport) errors(a *app, r *api.Imported) error {
+	for _, e := range r.Errors {
+		column := ""
+		if e.Column != "" {
+			column = e.Column + ": "
+		}
+		if err := a.say("%s:%d: %s%s", c.File, e.Row, column, e.Reason); err != nil {
+			return err
+		}
+	}
+	if more := r.Rejected - int64(len(r.Errors)); more > 0 {
+		return a.say("and %d more", more)
+	}
+	return nil
 }
 
 // send streams the file and keeps what the engine rejected.
@@ -63,7 +96,10 @@ func (c *contactImport) send(a *app, ctx context.Context, m api.Methods) (api.Im
 	if e, ok := a.errors.(*os.File); ok && term.IsTerminal(int(e.Fd())) {
 		p.to = e
 	}
-	r, err := m.ImportContacts(ctx, api.Import{Name: filepath.Base(c.File), Format: c.Format, Batch: c.Batch, DryRun: c.DryRun}, p)
+	r, err := m.ImportContacts(ctx, api.Import{
+		Name: filepath.Base(c.File), Kind: c.Kind, Format: c.Format, Delimiter: c.Delimiter, Raw: c.Raw,
+		List: c.List, Batch: c.Batch, DryRun: c.DryRun,
+	}, p)
 	p.end()
 	if err != nil {
 		if _, refused := errors.AsType[*api.Error](err); !refused && !c.DryRun && p.sent > 0 {
@@ -71,7 +107,7 @@ func (c *contactImport) send(a *app, ctx context.Context, m api.Methods) (api.Im
 		}
 		return r, err
 	}
-	if len(r.Rejects) > 0 {
+	if len(r.Rejects) > 0 && !c.DryRun {
 		if err := os.WriteFile(c.rejects(), r.Rejects, 0o600); err != nil {
 			return r, fmt.Errorf("the import is done, but not its list of rejected rows: %w", err)
 		}

@@ -37,6 +37,7 @@ type Methods interface {
 
 	Contact(ctx context.Context, address string) (Contact, error)
 	ImportContacts(ctx context.Context, in Import, rows io.Reader) (Imported, error)
+	ExportContacts(ctx context.Context, out Export, to io.Writer) (Exported, error)
 
 	Pools(ctx context.Context) ([]Pool, error)
 	Sources(ctx context.Context) ([]Source, error)
@@ -256,21 +257,48 @@ type Membership struct {
 
 // Import describes rows to import.
 type Import struct {
-	Name   string `json:"name"`   // file name: progress is kept under it
-	Format string `json:"format"` // csv | jsonl; "" = by name
-	Batch  string `json:"batch"`  // import batch; "" = name and date
-	DryRun bool   `json:"dry_run"`
+	Name      string `json:"name"`      // file name: progress is kept under it
+	Kind      string `json:"kind"`      // contacts | accounts | events | lists; "" = by the columns
+	Format    string `json:"format"`    // csv | jsonl; "" = by name
+	Delimiter string `json:"delimiter"` // of CSV: one of , ; | or tab; "" = by the first line
+	Raw       bool   `json:"raw"`       // cells of CSV keep the apostrophe that protects from spreadsheets
+	List      string `json:"list"`      // the list that every row belongs to; "" = the column says
+	Batch     string `json:"batch"`     // import batch; "" = name
+	DryRun    bool   `json:"dry_run"`
 }
 
-// Imported is the result of an import.
+// Imported is the result of an import, or what it would be.
 type Imported struct {
-	Rows      int64  `json:"rows"`
-	Created   int64  `json:"created"`
-	Updated   int64  `json:"updated"`
-	Unchanged int64  `json:"unchanged"`
-	Rejected  int64  `json:"rejected"`
-	Resumed   int64  `json:"resumed"`           // rows skipped because an earlier run had done them
-	Rejects   []byte `json:"rejects,omitempty"` // CSV of rejected rows with row, column and reason
+	Kind      string        `json:"kind"`
+	Rows      int64         `json:"rows"`
+	Created   int64         `json:"created"`
+	Updated   int64         `json:"updated"`
+	Unchanged int64         `json:"unchanged"`
+	Rejected  int64         `json:"rejected"`
+	Resumed   int64         `json:"resumed"`           // rows skipped because an earlier run had done them
+	Errors    []ImportError `json:"errors"`            // of the first 100 rejected rows
+	Rejects   []byte        `json:"rejects,omitempty"` // CSV of rejected rows with row, column and reason
+}
+
+// ImportError says why a row was rejected.
+type ImportError struct {
+	Row    uint64 `json:"row"`              // as an editor or a spreadsheet counts it
+	Column string `json:"column,omitempty"` // "" = the whole row
+	Reason string `json:"reason"`
+}
+
+// Export describes rows to export.
+type Export struct {
+	Kind    string `json:"kind"`    // contacts | accounts | events | lists; "" = contacts
+	Segment string `json:"segment"` // only what belongs to its members; "" = everything
+	Format  string `json:"format"`  // csv | jsonl; "" = csv
+	Gzip    bool   `json:"gzip"`
+	Raw     bool   `json:"raw"` // CSV as it is: a spreadsheet would run some cells
+}
+
+// Exported is what an export was.
+type Exported struct {
+	Rows int64 `json:"rows"` // -1 = not told: a proxy may have left it out
 }
 
 // Pool is a pool with its members.

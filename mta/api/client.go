@@ -27,8 +27,8 @@ var ErrUnreachable = errors.New("engine not reachable")
 // engine gives: something else listens there.
 var ErrNoEngine = errors.New("not an engine")
 
-// Limits of a Client: an engine answers at once, or is not well. An import
-// takes as long as its rows and ends with the caller's context.
+// Limits of a Client: an engine answers at once, or is not well. Imports and
+// exports take as long as their rows and end with the caller's context.
 const (
 	dialTimeout = 5 * time.Second
 	callTimeout = 60 * time.Second
@@ -87,12 +87,13 @@ type call struct {
 	stream       io.Reader // body that is not JSON, nil = none
 	mediaType    string    // of stream
 	out          any       // where the answer goes, nil = there is none
+	download     *download // where an answer that is not JSON goes, nil = nowhere
 	also         int       // a status beside 2xx that carries an answer
 }
 
 // do sends a request and reads the answer.
 func (c *Client) do(ctx context.Context, k call) error {
-	if k.stream == nil {
+	if k.stream == nil && k.download == nil {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, callTimeout)
 		defer cancel()
@@ -132,7 +133,11 @@ func (c *Client) request(ctx context.Context, k call) (*http.Request, error) {
 	if err != nil {
 		return nil, fmt.Errorf("writing a request: %w", err)
 	}
-	req.Header.Set("Accept", "application/json, application/problem+json")
+	accept := "application/json, application/problem+json"
+	if k.download != nil {
+		accept = "*/*"
+	}
+	req.Header.Set("Accept", accept)
 	if body != nil {
 		req.Header.Set("Content-Type", mediaType)
 	}
@@ -146,6 +151,9 @@ func (c *Client) answer(resp *http.Response, k call) error {
 	mediaType, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if mediaType == "application/problem+json" || (resp.StatusCode/100 != 2 && resp.StatusCode != k.also) {
 		return c.problem(resp, mediaType)
+	}
+	if k.download != nil {
+		return k.download.take(resp, mediaType, c.base)
 	}
 	if k.out == nil {
 		if resp.StatusCode != http.StatusNoContent {
@@ -247,21 +255,6 @@ func (c *Client) Contact(ctx context.Context, address string) (Contact, error) {
 		return Contact{}, err
 	}
 	return get[Contact](ctx, c, path, nil)
-}
-
-// ImportContacts implements [Methods]: rows are sent as they are read.
-func (c *Client) ImportContacts(ctx context.Context, in Import, rows io.Reader) (Imported, error) {
-	q := make(url.Values)
-	setParam(q, "name", in.Name)
-	setParam(q, "format", in.Format)
-	setParam(q, "batch", in.Batch)
-	if in.DryRun {
-		q.Set("dry_run", "true")
-	}
-	return fetch[Imported](ctx, c, call{
-		method: http.MethodPost, path: "/api/v1/contacts/import", query: q,
-		stream: io.MultiReader(rows), mediaType: "application/octet-stream", // a MultiReader: closing stays the caller's
-	})
 }
 
 // Pools implements [Methods].

@@ -5,6 +5,7 @@ package httpapi
 import (
 	"mime"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -19,15 +20,20 @@ func contactEndpoints() []endpoint {
 		}, byName("address", api.Methods.Contact)),
 		answers(endpoint{
 			method: http.MethodPost, path: "/api/v1/contacts/import", name: "contactImport",
-			summary: "Import contacts from CSV or JSON lines, gzip or not. The body is read as it arrives, of any length; sent again after an interruption under the same name, it goes on where it was.",
+			summary: "Import contacts, accounts, events or memberships of lists from CSV or JSON lines, gzip or not. The body is read as it arrives, of any length; sent again after an interruption under the same name, it goes on where it was.",
 			stream:  rowTypes(),
 			query: []param{
 				{name: "name", about: "The name of the file: progress is kept under it.", required: true},
+				{name: "kind", about: "contacts, accounts, events or lists; by default the columns tell."},
 				{name: "format", about: "csv or jsonl; by default the name tells."},
-				{name: "batch", about: "The import batch that the contacts carry; by default name and date."},
-				{name: "dry_run", about: "true checks every row and changes nothing.", kind: "boolean"},
+				{name: "delimiter", about: "Of CSV: a comma, a semicolon, | or tab; by default the first line tells."},
+				{name: "raw", about: "true keeps the apostrophes that protect cells of CSV from spreadsheets.", kind: "boolean"},
+				{name: "list", about: "The list that every row belongs to; by default the column list tells."},
+				{name: "batch", about: "The import batch that the contacts carry; by default the name."},
+				{name: "dry_run", about: "true checks every row, counts what would change, and changes nothing.", kind: "boolean"},
 			},
 		}, importContacts),
+		exportEndpoint(),
 	}
 }
 
@@ -46,18 +52,45 @@ func importContacts(m api.Methods, r *http.Request) (api.Imported, error) {
 	if err != nil {
 		return api.Imported{}, err
 	}
-	in := api.Import{Name: q.Get("name"), Format: q.Get("format"), Batch: q.Get("batch")}
-	switch in.Format {
-	case "", "csv", "jsonl":
-	default:
-		return api.Imported{}, bad("bad format", "it is csv or jsonl")
+	in := api.Import{
+		Name: q.Get("name"), Kind: q.Get("kind"), Format: q.Get("format"), Delimiter: q.Get("delimiter"),
+		List: q.Get("list"), Batch: q.Get("batch"),
 	}
-	switch q.Get("dry_run") {
-	case "", "false":
-	case "true":
-		in.DryRun = true
-	default: // never guess whether an import is meant
-		return api.Imported{}, bad("bad dry_run", "it is true or false")
+	if err := checkRows(in.Kind, in.Format); err != nil {
+		return api.Imported{}, err
+	}
+	if in.Raw, err = flag(q, "raw"); err != nil {
+		return api.Imported{}, err
+	}
+	if in.DryRun, err = flag(q, "dry_run"); err != nil {
+		return api.Imported{}, err
 	}
 	return m.ImportContacts(r.Context(), in, r.Body)
+}
+
+// checkRows says what is wrong with a kind and a format.
+func checkRows(kind, format string) error {
+	switch kind {
+	case "", "contacts", "accounts", "events", "lists":
+	default:
+		return bad("bad kind", "it is contacts, accounts, events or lists")
+	}
+	switch format {
+	case "", "csv", "jsonl":
+		return nil
+	default:
+		return bad("bad format", "it is csv or jsonl")
+	}
+}
+
+// flag reads a boolean, and never guesses: whether an import is meant depends on it.
+func flag(q url.Values, name string) (bool, error) {
+	switch q.Get(name) {
+	case "", "false":
+		return false, nil
+	case "true":
+		return true, nil
+	default:
+		return false, bad("bad "+name, "it is true or false")
+	}
 }

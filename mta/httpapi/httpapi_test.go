@@ -88,7 +88,16 @@ func (f *fake) ImportContacts(_ context.Context, in api.Import, rows io.Reader) 
 	if err != nil {
 		return api.Imported{}, err
 	}
-	return answer1(f, api.Imported{Rows: int64(strings.Count(string(text), "\n")), Rejected: 1, Rejects: []byte("row,column\n")}, in, len(text))
+	return answer1(f, api.Imported{Rows: int64(strings.Count(string(text), "\n")), Rejected: 1, Errors: []api.ImportError{{Row: 2, Column: "email", Reason: "no @"}}, Rejects: []byte("row,column\n")}, in, len(text))
+}
+
+func (f *fake) ExportContacts(_ context.Context, out api.Export, to io.Writer) (api.Exported, error) {
+	if f.err == nil {
+		if _, err := io.WriteString(to, "email\na@x.test\n"); err != nil {
+			return api.Exported{}, err
+		}
+	}
+	return answer1(f, api.Exported{Rows: 1}, out)
 }
 
 func (f *fake) Pools(context.Context) ([]api.Pool, error) {
@@ -173,6 +182,13 @@ type round struct {
 
 func call1[T any](out T, err error) (any, error) { return out, err }
 
+// export gives what an export said and what it wrote.
+func export(ctx context.Context, m api.Methods, out api.Export) (any, error) {
+	var text strings.Builder
+	done, err := m.ExportContacts(ctx, out, &text)
+	return []any{done, text.String()}, err
+}
+
 func rounds(ctx context.Context) []round {
 	q := api.QueueQuery{Stream: "a b", Segment: "s&t", Tier: "new", Pool: "p", Domain: "x.test", State: "held", Address: "a+b@x.test", After: "1A.0", Limit: 5}
 	filter := api.QueueQuery{Domain: "x.test"}
@@ -200,6 +216,13 @@ func rounds(ctx context.Context) []round {
 		{"Contact", func(m api.Methods) (any, error) { return call1(m.Contact(ctx, odd)) }},
 		{"ImportContacts", func(m api.Methods) (any, error) {
 			return call1(m.ImportContacts(ctx, api.Import{Name: "c d.csv", Format: "csv", Batch: "b&c", DryRun: true}, strings.NewReader("email\na@x.test\n")))
+		}},
+		{"ImportContacts", func(m api.Methods) (any, error) {
+			return call1(m.ImportContacts(ctx, api.Import{Name: "a", Kind: "lists", List: "b & c", Delimiter: "tab", Raw: true}, strings.NewReader("a@x.test\n")))
+		}},
+		{"ExportContacts", func(m api.Methods) (any, error) { return export(ctx, m, api.Export{}) }},
+		{"ExportContacts", func(m api.Methods) (any, error) {
+			return export(ctx, m, api.Export{Kind: "events", Segment: "s&t", Format: "jsonl", Gzip: true, Raw: true})
 		}},
 		{"Pools", func(m api.Methods) (any, error) { return call1(m.Pools(ctx)) }},
 		{"Sources", func(m api.Methods) (any, error) { return call1(m.Sources(ctx)) }},

@@ -20,7 +20,7 @@ type Batch struct {
 }
 
 // Batch starts a batch. It must be ended by Commit or Close.
-func (s *Store) Batch() *Batch { return &Batch{s: s, b: s.db.NewBatch()} }
+func (s *Store) Batch() *Batch { return &Batch{s: s, b: s.db.NewBatch(), err: s.readOnly()} }
 
 func (b *Batch) set(k, v []byte) { b.err = errors.Join(b.err, b.b.Set(k, v, nil)) }
 

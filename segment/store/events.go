@@ -94,7 +94,7 @@ func (s *Store) Events(contact uint64, from int64, fn func(e Event) error) error
 // limit contacts and returns up to limit events, so one call is short.
 func (s *Store) OldEvents(from uint64, cutoff int64, limit int) (list []EventKey, next uint64, err error) {
 	p := []byte(prefixEvent)
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: keyID(prefixEvent, from), UpperBound: after(p)})
+	it, err := s.from.NewIter(&pebble.IterOptions{LowerBound: keyID(prefixEvent, from), UpperBound: after(p)})
 	if err != nil {
 		return nil, 0, fmt.Errorf("reading old events: %w", err)
 	}

@@ -15,7 +15,7 @@ import (
 // Both slices are valid until the next step.
 func (s *Store) scan(lower, upper []byte) iter.Seq2[entry, error] {
 	return func(yield func(entry, error) bool) {
-		it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+		it, err := s.from.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 		if err != nil {
 			yield(entry{}, err)
 			return

@@ -46,6 +46,7 @@ type Options struct {
 type Store struct {
 	kv    *kv.DB
 	db    *pebble.DB
+	from  pebble.Reader // what is read: db, or a snapshot of it
 	write *pebble.WriteOptions
 }
 
@@ -63,7 +64,7 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{kv: d, db: d.Pebble(), write: pebble.Sync}
+	s := &Store{kv: d, db: d.Pebble(), from: d.Pebble(), write: pebble.Sync}
 	if o.NoSync {
 		s.write = pebble.NoSync
 	}
@@ -107,7 +108,7 @@ func (s *Store) Disk() kv.Disk { return s.kv.Disk() }
 
 // get returns a copy of a value, nil where there is none.
 func (s *Store) get(k []byte) ([]byte, error) {
-	v, closer, err := s.db.Get(k)
+	v, closer, err := s.from.Get(k)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, nil
 	}
@@ -120,7 +121,7 @@ func (s *Store) get(k []byte) ([]byte, error) {
 
 // id reads an 8-byte number; 0 where there is none.
 func (s *Store) id(k []byte) (uint64, error) {
-	v, closer, err := s.db.Get(k)
+	v, closer, err := s.from.Get(k)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return 0, nil
 	}

@@ -4,10 +4,16 @@ package e2e
 
 import (
 	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -48,13 +54,17 @@ tier = "active"
 pool = "prime"
 `
 
-// TestOperatorsSteerARunningEngine plays the conversations of testdata/script,
-// each with an engine of its own. Beside the commands of testscript there are
+// TestScripts plays the conversations of testdata/script, operators with a running
+// engine, each with one of its own. Beside the commands of testscript there are
 //
 //	submit [later] ADDRESS...    submits over SMTP; $ID is the first recipient
 //	until PATTERN COMMAND...     runs segue until its output matches
 //	restart                      kills the engine with kill -9 and starts it
-func TestOperatorsSteerARunningEngine(t *testing.T) {
+//	crowd N FILE                 writes a CSV of N contacts
+//	pack FILE                    makes FILE.gz of it
+//	unpack FILE.gz               makes FILE of it
+//	halve FILE                   cuts the second half off
+func TestScripts(t *testing.T) {
 	t.Parallel()
 	bin := filepath.Dir(program(t))
 	of := func(ts *testscript.TestScript) *world { return ts.Value(worldKey{}).(*world) }
@@ -93,8 +103,39 @@ func TestOperatorsSteerARunningEngine(t *testing.T) {
 				of(ts).kill()
 				of(ts).start()
 			},
+			"crowd": func(ts *testscript.TestScript, _ bool, args []string) {
+				n, err := strconv.Atoi(args[0])
+				ts.Check(err)
+				ts.Check(os.WriteFile(ts.MkAbs(args[1]), crowd(n), 0o600))
+			},
+			"pack": func(ts *testscript.TestScript, _ bool, args []string) {
+				var b bytes.Buffer
+				z := gzip.NewWriter(&b)
+				_, err := z.Write([]byte(ts.ReadFile(args[0])))
+				ts.Check(errors.Join(err, z.Close(), os.WriteFile(ts.MkAbs(args[0]+".gz"), b.Bytes(), 0o600)))
+			},
+			"unpack": func(ts *testscript.TestScript, _ bool, args []string) {
+				z, err := gzip.NewReader(strings.NewReader(ts.ReadFile(args[0])))
+				ts.Check(err)
+				text, err := io.ReadAll(z)
+				ts.Check(errors.Join(err, os.WriteFile(ts.MkAbs(strings.TrimSuffix(args[0], ".gz")), text, 0o600)))
+			},
+			"halve": func(ts *testscript.TestScript, _ bool, args []string) {
+				text := ts.ReadFile(args[0])
+				ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text[:len(text)/2]), 0o600))
+			},
 		},
 	})
+}
+
+// crowd is a file of contacts that does not pack too well.
+func crowd(n int) []byte {
+	b := []byte("email,contact.status\n")
+	for i := range n {
+		sum := sha256.Sum256(strconv.AppendInt(nil, int64(i), 10))
+		b = fmt.Appendf(b, "c%d.%x@dest.example,trial\n", i, sum[:16])
+	}
+	return b
 }
 
 // worldKey finds a script's world.
