@@ -97,9 +97,53 @@ type Segment struct {
 	// the tier's weight.
 	Weight int `toml:"weight" default:"0" min:"0" max:"1000"`
 
+	// The part of the day in which its mail may leave, by the clock where the
+	// recipient lives: the contact's time zone, else budget_zone. Mail outside of it
+	// waits for the opening, retries too, and may expire while it waits. It may pass
+	// midnight, "20:00-02:00". By default mail leaves at any hour. Like the caps and the
+	// holdback, it never holds for transactional mail.
+	SendWindow SendWindow `toml:"send_window" defaultdoc:"the whole day"`
+
+	// At most so many messages to a contact in any span of so long, "3/7d". Every
+	// message of the marketing streams counts, whichever segment it left by; the segment
+	// that decides the lane of a message decides the cap for it. By default there is none.
+	ContactCap Frequency `toml:"contact_cap" defaultdoc:"no cap"`
+
+	// The same for all contacts of an account together, for each account of the
+	// contact. By default there is none.
+	AccountCap Frequency `toml:"account_cap" defaultdoc:"no cap"`
+
+	// What becomes of a message that a cap does not let leave: wait until there is
+	// room, or drop it with an event. The default waits, because a message was accepted
+	// to be delivered.
+	Capped string `toml:"capped" default:"wait" enum:"wait,drop"`
+
+	// How long a message waits for room at most; then it is dropped with an event.
+	// The default of two days keeps news from arriving when it is none any more.
+	CappedWait Duration `toml:"capped_wait" default:"48h" min:"1m" max:"366d"`
+
+	// The share of its contacts that is not mailed, to compare with those that are:
+	// accepted, then dropped with the reason holdback. Who is held back is decided by a hash
+	// of segment and contact, and so the same in every campaign. By default nobody is.
+	Holdback float64 `toml:"holdback" default:"0" min:"0" max:"1"`
+
+	// What becomes of queued mail when its contact leaves the segment that decided
+	// the lane: keep the lane, choose it anew from tier and segments as they are then, or
+	// drop the mail with an event. The default keeps what was promised at admission.
+	OnLeave string `toml:"on_leave" default:"keep" enum:"keep,relane,drop"`
+
 	// Where mail of one tier of the segment goes.
 	Assign []Assign `toml:"assign"`
 }
+
+// Values of capped and on_leave.
+const (
+	CappedWait  = "wait"
+	CappedDrop  = "drop"
+	LeaveKeep   = "keep"
+	LeaveRelane = "relane"
+	LeaveDrop   = "drop"
+)
 
 // Assign sends one tier of a segment through a pool, or gives it a plan, or
 // both.

@@ -39,6 +39,7 @@ func (c *Config) check() []Problem {
 	k.overflows()
 	k.providers()
 	k.tiers()
+	k.policies()
 	for _, plan := range c.Plans {
 		k.plan(plan)
 	}

@@ -316,6 +316,10 @@ func typeName(t reflect.Type) (noun, example string) {
 		return "a rate", `"100/s"`
 	case reflect.TypeFor[Window]():
 		return "a window of the day", `"08:00-20:00"`
+	case reflect.TypeFor[SendWindow]():
+		return "a send window", `"08:00-20:00"`
+	case reflect.TypeFor[Frequency]():
+		return "a number of messages in a span of time", `"3/7d"`
 	case reflect.TypeFor[Zone]():
 		return "a time zone", `"UTC"`
 	case reflect.TypeFor[Prefix]():

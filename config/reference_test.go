@@ -165,6 +165,8 @@ it. Names (of pools, sources, segments and so on) become metric labels: a-z, 0-9
 | size | ` + "`\"25MB\"` (25,000,000 bytes), `\"64MiB\"` (67,108,864 bytes)" + ` |
 | rate | ` + "`\"100/s\"`, `\"600/m\"`, `\"5000/h\"`, `\"20000/d\"`" + ` |
 | window of the day | ` + "`\"08:00-20:00\"`" + ` in budget_zone; it does not cross midnight |
+| send window | ` + "`\"08:00-20:00\"`" + ` in the recipient's time zone; ` + "`\"20:00-02:00\"`" + ` crosses midnight |
+| messages in a span of time | ` + "`\"3/7d\"`" + `: at most 3 in any 7 days |
 | network | ` + "`\"10.0.0.0/8\"`, `\"2001:db8::/32\"`" + `, or one address |
 | address to listen on | ` + "`\"127.0.0.1:2587\"`, `\"[::1]:2587\"`, `\":8080\"`" + ` for all addresses |
 `

@@ -54,6 +54,12 @@ func TestValues(t *testing.T) {
 		{new(Window), "08:00-20:00", "08:00-20:00"},
 		{new(Window), "00:00-24:00", ""},
 		{new(Window), "23:59-24:00", "23:59-24:00"},
+		{new(SendWindow), "08:00-20:00", "08:00-20:00"},
+		{new(SendWindow), "20:00-02:00", "20:00-02:00"},
+		{new(SendWindow), "00:00-24:00", ""},
+		{new(Frequency), "3/7d", "3/7d"},
+		{new(Frequency), "1/1h", "1/1h"},
+		{new(Frequency), "1000/366d", "1000/366d"},
 		{new(Zone), "UTC", "UTC"},
 		{new(Zone), "", ""},
 		{new(Zone), "../../etc/passwd", ""},
@@ -96,9 +102,12 @@ func TestValuesRoundTrip(t *testing.T) {
 		again(t, Size(rapid.Int64Min(0).Draw(t, "size")), new(Size))
 		unit := rapid.SampledFrom([]string{"s", "m", "h", "d"}).Draw(t, "unit")
 		again(t, Rate{Count: rapid.Int64Min(1).Draw(t, "count"), Per: unitOf(unit)}, new(Rate))
-		from := rapid.IntRange(0, 24*60-2).Draw(t, "from")
-		until := rapid.IntRange(from+1, 24*60-1).Draw(t, "until")
+		from := rapid.IntRange(0, 24*60-3).Draw(t, "from")
+		until := rapid.IntRange(from+2, 24*60-1).Draw(t, "until")
 		again(t, Window{time.Duration(from) * time.Minute, time.Duration(until) * time.Minute}, new(Window))
+		again(t, SendWindow{time.Duration(until) * time.Minute, time.Duration(from+1) * time.Minute}, new(SendWindow))
+		span := time.Duration(rapid.IntRange(1, 366*24*60).Draw(t, "span")) * time.Minute
+		again(t, Frequency{Count: rapid.IntRange(1, maxFrequency).Draw(t, "messages"), Per: Duration(span)}, new(Frequency))
 	})
 }
 
@@ -129,6 +138,10 @@ func deref(v any) any {
 	case *Rate:
 		return *x
 	case *Window:
+		return *x
+	case *SendWindow:
+		return *x
+	case *Frequency:
 		return *x
 	default:
 		return v

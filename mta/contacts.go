@@ -4,7 +4,6 @@ package mta
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -30,6 +29,8 @@ type contacts struct {
 	now     func() time.Time
 	settled func() time.Time // stands still while the clock is in doubt: nobody changes tier by time alone
 	stream  func(name string) admit.Stream
+	lane    func(stream, segment, tier string) store.Class // as admission chooses it
+	zones   zones
 }
 
 // Look implements admit.Contacts.
@@ -38,7 +39,7 @@ func (c *contacts) Look(address rfc5321.Address, stream, domain string, _ time.T
 	if err != nil {
 		return admit.Contact{}, err
 	}
-	out := admit.Contact{ID: v.ID, Tier: v.Tier, Suppressed: reason(v.Suppressed)}
+	out := admit.Contact{ID: v.ID, Tier: v.Tier, Suppressed: reason(v.Suppressed), Zone: c.zones.of(v.Person.Zone)}
 	for _, m := range v.Segments {
 		out.Segments = append(out.Segments, admit.Segment{Name: m.Name, Version: m.Version})
 	}
@@ -132,62 +133,6 @@ func (c *contacts) trim(ctx context.Context, now func() time.Time) {
 		}
 		pause(ctx, trimEvery)
 	}
-}
-
-// relaneCursor is the name of the cursor, in the queue's store, of the consumer
-// that brings changes of contacts to queued mail.
-const relaneCursor = "relane"
-
-// relane brings changes of contacts to mail already queued until ctx ends.
-func (c *contacts) relane(ctx context.Context, q *queue.Queue) {
-	for ctx.Err() == nil {
-		n, err := c.relanePage(ctx, q)
-		switch {
-		case errors.Is(err, queue.ErrLagging):
-			pause(ctx, time.Second)
-		case err != nil && ctx.Err() == nil:
-			c.log.Error("bringing changed contacts to queued mail failed, trying again", slog.Any("error", err))
-			pause(ctx, time.Second)
-		case n == 0:
-			select {
-			case <-ctx.Done():
-			case <-c.db.Flips():
-			}
-		}
-	}
-}
-
-func (c *contacts) relanePage(ctx context.Context, q *queue.Queue) (int, error) {
-	cursor, err := c.mail.Cursor(relaneCursor)
-	if err != nil {
-		return 0, err
-	}
-	if cursor.Epoch != c.db.Epoch() {
-		cursor = event.Cursor{Epoch: c.db.Epoch()}
-	}
-	flips, err := c.db.ReadFlips(cursor.Sequence, 500)
-	if err != nil || len(flips) == 0 {
-		return 0, err
-	}
-	for _, f := range flips {
-		address, err := rfc5321.ParseAddress(f.Address)
-		if err != nil {
-			c.log.Error("a changed contact has no address that can be read", slog.Uint64("contact", f.Contact))
-			continue
-		}
-		if err := q.Recheck(ctx, address); err != nil {
-			return 0, err
-		}
-	}
-	cursor.Sequence = flips[len(flips)-1].Sequence
-	err = c.mail.Commit(ctx, func(tx *store.Tx) error {
-		tx.PutCursor(relaneCursor, cursor)
-		return nil
-	})
-	if err != nil {
-		return 0, fmt.Errorf("keeping the place in the changes of contacts: %w", err)
-	}
-	return len(flips), c.db.TruncateFlips(cursor.Sequence)
 }
 
 // pause waits for d or until ctx ends.

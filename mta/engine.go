@@ -149,7 +149,10 @@ func (e *Engine) openStores() error {
 		return err
 	}
 	e.onStop("contacts store", e.people.Close)
-	e.contacts = &contacts{db: e.people, mail: e.mail, log: e.log.With(slog.String("component", "contacts")), now: e.o.Now, settled: e.time.Settled, stream: e.plan.stream}
+	e.contacts = &contacts{
+		db: e.people, mail: e.mail, log: e.log.With(slog.String("component", "contacts")), now: e.o.Now, settled: e.time.Settled, stream: e.plan.stream,
+		lane: func(stream, segment, tier string) store.Class { return e.admit.Lane(stream, segment, tier) }, zones: e.plan.zones,
+	}
 	e.observer = newObserver(e.mail, e.log, e.o.Registry)
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/seguemta/segue/dkim"
 	"github.com/seguemta/segue/mta/admit"
 	"github.com/seguemta/segue/mta/deliver"
+	"github.com/seguemta/segue/queue"
 	"github.com/seguemta/segue/queue/schedule"
 	"github.com/seguemta/segue/queue/store"
 	"github.com/seguemta/segue/reputation/bounce"
@@ -33,6 +34,10 @@ type layout struct {
 	weights      map[string]int // of streams
 	assignments  admit.Segments
 	segWeights   map[string]int
+	policies     map[string]queue.Policy // of segments
+	contactSpan  time.Duration           // how far caps look back
+	accountSpan  time.Duration
+	zones        zones
 	tierPools    map[string]string
 	tierWeights  map[string]int
 	keys         map[string][]dkim.Key // by sending domain
@@ -46,7 +51,7 @@ type layout struct {
 
 // newLayout converts a configuration that Check found no errors in.
 func newLayout(c *config.Config) (*layout, error) {
-	l := &layout{}
+	l := &layout{zones: newZones(c.BudgetZone.Std())}
 	var p1, p2, p3 []config.Problem
 	l.keys, p1 = keys(c)
 	l.tierRules, p2 = tiers(c)
@@ -77,9 +82,12 @@ func (l *layout) mail(c *config.Config) {
 		l.tierPools[t.Name] = t.Pool
 		l.tierWeights[t.Name] = t.Weight
 	}
-	l.assignments, l.segWeights = make(admit.Segments), make(map[string]int)
+	l.assignments, l.segWeights, l.policies = make(admit.Segments), make(map[string]int), make(map[string]queue.Policy)
 	for _, s := range c.Segments {
-		a := admit.Assignment{Pool: s.Pool, Tiers: make(map[string]admit.Target)}
+		p := policy(&s)
+		l.policies[s.Name] = p
+		l.contactSpan, l.accountSpan = max(l.contactSpan, p.ContactCap.Per), max(l.accountSpan, p.AccountCap.Per)
+		a := admit.Assignment{Pool: s.Pool, Tiers: make(map[string]admit.Target), Window: p.Window, Holdback: s.Holdback}
 		for _, t := range s.Assign {
 			a.Tiers[t.Tier] = admit.Target{Pool: t.Pool, Plan: t.Plan}
 		}

@@ -14,15 +14,19 @@ import (
 
 // act is one transition of a recipient that is not the outcome of an attempt.
 type act struct {
-	kind   event.Kind // Dropped, Suppressed, Expired, Bounced: final; Held, Released, Relaned: not
+	kind   event.Kind // Dropped, Suppressed, Expired, Bounced: final; Held, Released, Relaned, Delayed: not
 	reason string
 	hold   string      // Held: the name
 	class  store.Class // Relaned
-	back   *setBack    // Released: because the clock was set back
-	reply  string
-	code   int
-	bounce string // bounce class and verdict, for Bounced
-	blame  string
+	// version is that of the segment that decides the class; 0 = as it was.
+	version uint64
+	due     time.Time // Delayed: until when
+	capped  time.Time // Delayed: since when it waits for room; zero = it does not
+	back    *setBack  // Released: because the clock was set back
+	reply   string
+	code    int
+	bounce  string // bounce class and verdict, for Bounced
+	blame   string
 	// order says that somebody relies on the answer: where the recipient is in
 	// flight it comes when the act is durable, not when it is taken down.
 	order bool
@@ -157,15 +161,36 @@ func (q *Queue) write(tx *store.Tx, id store.ID, r store.Recipient, a *act) (*st
 			a.back.bring(&next, tx.Now())
 			break
 		}
-		next.Hold, next.Due = "", tx.Now()
+		next.Hold, next.Due, next.Wait, next.Base = "", tx.Now(), "", time.Time{}
 	case event.Relaned:
 		next.Class, _ = tx.Class(a.class)
-		e.Tier, e.Pool, e.Plan = a.class.Tier, a.class.Pool, a.class.Plan
+		if a.version != 0 {
+			next.Version = a.version
+		}
+		if a.class.Segment != e.Segment {
+			ask(&next, tx.Now())
+		}
+		e.Segment, e.SegmentVersion, e.Tier, e.Pool, e.Plan = a.class.Segment, next.Version, a.class.Tier, a.class.Pool, a.class.Plan
+	case event.Delayed:
+		if next.Wait == "" {
+			next.Base = next.Due
+		}
+		next.Due, next.Wait, next.Capped = a.due, a.reason, a.capped
+		e.Next = a.due
 	default: // no act is of another kind
 	}
 	next = tx.Put(id, r, next)
 	tx.Event(&e)
 	return &next, nil
+}
+
+// ask ends a wait for the policy of a lane that a recipient leaves: the policy of
+// the new one is asked when the mail is due by itself.
+func ask(r *store.Recipient, now time.Time) {
+	if r.Wait != "" {
+		r.Due = latest(r.Base, now)
+	}
+	r.Wait, r.Base, r.Capped = "", time.Time{}, time.Time{}
 }
 
 // event is an event about a recipient with what its record and message say.

@@ -40,6 +40,7 @@ func (q *Queue) outcomes(tx *store.Tx, t *schedule.Transaction, p *prepared, res
 	for i := range p.job.Recipients {
 		id := p.job.Recipients[i].ID
 		if p.stale[id] {
+			give(tx, id, res.Outcomes[i].Kind)
 			continue
 		}
 		n, err := q.outcome(tx, t, p, res, i)
@@ -183,9 +184,12 @@ func (q *Queue) outcome(tx *store.Tx, t *schedule.Transaction, p *prepared, res 
 	}
 	ev := q.event(e.ID, &r, p.job.Message)
 	ev.Source, ev.Provider, ev.Site, ev.Host = t.Source, t.Provider, t.Site, o.Host
+	give(tx, e.ID, o.Kind)
 	ev.Code, ev.Enhanced, ev.Reply, ev.Class, ev.Verdict = o.Reply.Code, o.Reply.Enhanced.String(), o.Reply.Text, o.Class, o.Verdict
 	if o.Kind == Deferred {
-		next := tx.Put(e.ID, e.Recipient, q.retry(tx.Now(), t, &r, o))
+		next := q.retry(tx.Now(), t, &r, o)
+		p.retryWindow(&next, e.ID)
+		next = tx.Put(e.ID, e.Recipient, next)
 		ev.Kind, ev.Next = event.Deferred, next.Due
 		tx.Event(&ev)
 		return &next, nil
@@ -206,6 +210,16 @@ func (q *Queue) outcome(tx *store.Tx, t *schedule.Transaction, p *prepared, res 
 	return nil, nil
 }
 
+// give ends a recipient's place under caps: used where it was delivered, else
+// given back.
+func give(tx *store.Tx, id store.ID, kind Kind) {
+	if kind == Delivered {
+		tx.Use(id)
+	} else {
+		tx.Return(id)
+	}
+}
+
 // retry is the record of a recipient that is tried again.
 func (q *Queue) retry(now time.Time, t *schedule.Transaction, r *store.Recipient, o *Outcome) store.Recipient {
 	next := *r
@@ -214,6 +228,7 @@ func (q *Queue) retry(now time.Time, t *schedule.Transaction, r *store.Recipient
 	spread := 1 + q.o.Jitter*(2*q.o.Rand.Float64()-1)
 	next.Due = now.Add(time.Duration(float64(wait) * spread))
 	next.Code, next.Reply = o.Reply.Code, o.Reply.Text
+	next.Wait, next.Base, next.Capped = "", time.Time{}, time.Time{} // it found its window open, and room
 	if len(o.Signature) > 0 {
 		next.Signature = o.Signature
 	}

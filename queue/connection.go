@@ -123,6 +123,8 @@ func whole(job *Job, res *Result) *Result {
 // changed hands since the machine chose them.
 type prepared struct {
 	job     Job
+	policy  Policy
+	people  map[store.ID]Person
 	acts    []refused
 	lagging map[store.ID]bool // contact state lags: their class waits
 	unread  map[store.ID]bool // the disk could not be read: they wait
@@ -142,7 +144,7 @@ type refused struct {
 func (q *Queue) prepare(t *schedule.Transaction) *prepared {
 	class := q.store.Class(store.ClassID(t.Class))
 	mid := t.Items[0].ID.Message
-	p := &prepared{lagging: map[store.ID]bool{}, unread: map[store.ID]bool{}}
+	p := &prepared{lagging: map[store.ID]bool{}, unread: map[store.ID]bool{}, people: map[store.ID]Person{}}
 	p.job = Job{Site: t.Site, Provider: t.Provider, Source: t.Source, Domain: t.Domain, Class: class, MessageID: mid}
 	list := q.current(t, p)
 	if len(list) == 0 {
@@ -155,6 +157,9 @@ func (q *Queue) prepare(t *schedule.Transaction) *prepared {
 	}
 	p.job.Message = &m
 	transactional := q.o.Lane(class).Transactional
+	if !transactional {
+		p.policy = q.o.Policy(class)
+	}
 	for _, e := range list {
 		q.check(p, e, transactional)
 	}
@@ -165,6 +170,7 @@ func (q *Queue) prepare(t *schedule.Transaction) *prepared {
 		q.unreadable(p, p.job.Recipients, err)
 		p.job.Recipients = nil
 	}
+	q.reserve(p)
 	return p
 }
 
@@ -212,5 +218,13 @@ func (q *Queue) check(p *prepared, e store.Entry, transactional bool) {
 			return
 		}
 	}
-	p.job.Recipients = append(p.job.Recipients, e)
+	a, err := q.closed(p, &e)
+	switch {
+	case err != nil:
+		q.unreadable(p, []store.Entry{e}, err)
+	case a != nil:
+		p.acts = append(p.acts, refused{e, a})
+	default:
+		p.job.Recipients = append(p.job.Recipients, e)
+	}
 }

@@ -33,8 +33,11 @@ type Recipient struct {
 	Version    uint64   // of the deciding segment
 	Segments   []string // all it is in
 	Due        time.Time
+	Wait       string    // what a policy makes it wait for until Due; "" = none does
+	Base       time.Time // when it would be due without that policy
 	Expires    time.Time
 	Suppressed string // why it may not be mailed: concluded at once
+	Dropped    string // why a policy drops it: concluded at once
 	Ignored    string // a segment that was asked for in vain
 }
 
@@ -50,7 +53,7 @@ func (q *Queue) Enqueue(ctx context.Context, s *Submission) (uint64, error) {
 	m.Recipients = uint32(len(s.Recipients)) //nolint:gosec // the listener bounds them
 	m.Remaining = 0
 	for i := range s.Recipients {
-		if s.Recipients[i].Suppressed == "" {
+		if s.Recipients[i].stays() {
 			m.Remaining++
 		}
 	}
@@ -94,6 +97,9 @@ func (q *Queue) Enqueue(ctx context.Context, s *Submission) (uint64, error) {
 	}
 }
 
+// stays reports whether a recipient is to be sent at all.
+func (r *Recipient) stays() bool { return r.Suppressed == "" && r.Dropped == "" }
+
 // accept writes the recipients of a new message and what happened to them.
 func (q *Queue) accept(tx *store.Tx, mid uint64, m *store.Message, list []Recipient) []store.Entry {
 	queued := make([]store.Entry, 0, len(list))
@@ -103,9 +109,9 @@ func (q *Queue) accept(tx *store.Tx, mid uint64, m *store.Message, list []Recipi
 		class, _ := tx.Class(in.Class)
 		r := store.Recipient{
 			Address: in.Address, Contact: in.Contact, Class: class, Version: in.Version,
-			Due: latest(in.Due, tx.Now()), Queued: tx.Now(), Expires: latest(in.Expires, tx.Now()),
+			Due: latest(in.Due, tx.Now()), Queued: tx.Now(), Expires: latest(in.Expires, tx.Now()), Wait: in.Wait, Base: in.Base,
 		}
-		if in.Suppressed == "" {
+		if in.stays() {
 			queued = append(queued, store.Entry{ID: id, Recipient: tx.Add(id, r)})
 		}
 		e := q.event(id, &r, m)
@@ -116,9 +122,12 @@ func (q *Queue) accept(tx *store.Tx, mid uint64, m *store.Message, list []Recipi
 			e.Kind, e.Reason = event.SegmentIgnored, "contact is not in segment "+in.Ignored
 			tx.Event(&e)
 		}
-		if in.Suppressed != "" {
+		if !in.stays() {
 			e := q.event(id, &r, m)
-			e.Kind, e.Reason = event.Suppressed, in.Suppressed
+			e.Kind, e.Reason = event.Dropped, in.Dropped
+			if in.Suppressed != "" {
+				e.Kind, e.Reason = event.Suppressed, in.Suppressed
+			}
 			tx.Event(&e)
 		}
 	}

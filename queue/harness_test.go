@@ -27,6 +27,9 @@ type world struct {
 	tiers      map[string]string            // of addresses
 	suppressed map[string]string
 	lagging    bool
+	people     map[string]Person   // of addresses
+	segments   map[string][]string // that addresses are in; the first decides their lane
+	asked      int                 // contacts that were checked
 	caps       func(now time.Time) []schedule.Cap
 	mail       func(job *Job)            // when MAIL is sent; nil = nothing
 	pause      func(ctx context.Context) // before the peer answers
@@ -76,7 +79,10 @@ func (s *skew) set(by time.Duration) (from, to time.Time) {
 }
 
 func newWorld() *world {
-	return &world{received: map[store.ID]int{}, tiers: map[string]string{}, suppressed: map[string]string{}}
+	return &world{
+		received: map[store.ID]int{}, tiers: map[string]string{}, suppressed: map[string]string{},
+		people: map[string]Person{}, segments: map[string][]string{},
+	}
 }
 
 func (w *world) Dial(_ context.Context, job *Job) (Connection, *Result) {
@@ -131,10 +137,28 @@ func (w *world) Resolve(ctx context.Context, domain string) Route {
 func (w *world) Check(e *store.Entry, _ store.Class, _ string) (string, string, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.asked++
 	if w.lagging {
 		return "", w.suppressed[e.Address.Local], ErrLagging
 	}
 	return w.tiers[e.Address.Local], w.suppressed[e.Address.Local], nil
+}
+
+func (w *world) Person(e *store.Entry) (Person, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.people[e.Address.Local], nil
+}
+
+func (w *world) Standing(e *store.Entry, c store.Class, _ string) (Standing, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := Standing{Segments: w.segments[e.Address.Local], Class: c, Version: 7}
+	s.Class.Segment = ""
+	if len(s.Segments) > 0 {
+		s.Class.Segment = s.Segments[0]
+	}
+	return s, nil
 }
 
 func (w *world) Caps(now time.Time, used func(schedule.BudgetKey, schedule.Day) store.Counter) []schedule.Cap {

@@ -179,6 +179,8 @@ func (q *Queue) forget(ctx context.Context, now time.Time) error {
 		return fmt.Errorf("reading the day marks: %w", err)
 	}
 	return q.store.Commit(ctx, func(tx *store.Tx) error {
+		// Twice the longest span: a change of configuration finds what it asks for.
+		tx.DropUsed(2 * max(q.o.ContactSpan, q.o.AccountSpan))
 		if first > oldest {
 			tx.TruncateSent(at, first)
 		}

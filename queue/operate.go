@@ -9,67 +9,9 @@ import (
 	"time"
 
 	"github.com/seguemta/segue/mta/event"
-	"github.com/seguemta/segue/mta/rfc5321"
 	"github.com/seguemta/segue/queue/schedule"
 	"github.com/seguemta/segue/queue/store"
 )
-
-// Recheck reads the current state of a contact again for all its queued mail:
-// what may not be sent any more is concluded, what changed its tier for the
-// better moves. It returns when every change is durable, and may be repeated.
-func (q *Queue) Recheck(ctx context.Context, address rfc5321.Address) error {
-	var after store.ID
-	for {
-		list, err := q.store.OfAddress(address.Key(), after, page)
-		if err != nil {
-			return fmt.Errorf("reading a contact's queued mail: %w", err)
-		}
-		var lagging error
-		err = q.applyAll(ctx, list, func(e store.Entry) *act {
-			a, err := q.recheck(e)
-			if errors.Is(err, ErrLagging) {
-				lagging = err
-			}
-			return a
-		})
-		switch {
-		case errors.Is(err, errBusy):
-			if err := wait(ctx, busyWait); err != nil {
-				return err
-			}
-			continue
-		case err != nil:
-			return err
-		case lagging != nil:
-			return lagging
-		case len(list) < page:
-			return nil
-		}
-		after = list[len(list)-1].ID
-	}
-}
-
-// recheck is what the state of a contact asks of one of its queued mails. What
-// cannot be read is seen again by the check at the door.
-func (q *Queue) recheck(e store.Entry) (*act, error) {
-	class := q.store.Class(e.Class)
-	m, err := q.store.Message(e.ID.Message)
-	if err != nil {
-		return nil, err
-	}
-	tier, suppressed, err := q.o.Contacts.Check(&e, class, m.Domain)
-	if suppressed != "" {
-		return &act{kind: event.Suppressed, reason: suppressed}, nil
-	}
-	if err != nil || tier == "" || tier == class.Tier {
-		return nil, err
-	}
-	to := q.o.Relane(class, tier)
-	if to == class || q.o.Lane(to).Rank >= q.o.Lane(class).Rank {
-		return nil, nil // a demotion is seen when the mail is about to leave
-	}
-	return &act{kind: event.Relaned, reason: "tier is now " + tier, class: to}, nil
-}
 
 func wait(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
@@ -129,6 +71,9 @@ func (q *Queue) Why(ctx context.Context, id store.ID) (*Status, error) {
 		}
 		e := store.Entry{ID: id, Recipient: s.Record}
 		s.Why = q.machine.Why(now, s.Record.Address.Domain, schedule.ClassID(s.Record.Class), item(&e))
+		if s.Record.Wait != "" && s.Record.Due.After(now) {
+			s.Why = schedule.Reason{Code: WhyPolicy, Text: s.Record.Wait, Until: s.Record.Due, Expected: s.Record.Due}
+		}
 		if until, lagging := q.lagging[schedule.ClassID(s.Record.Class)]; lagging {
 			s.Why = schedule.Reason{Code: WhyContacts, Text: "contact state lags behind its events: marketing mail waits", Until: until}
 		}

@@ -91,6 +91,11 @@ type Contacts interface {
 	// mailed ("" = it may), which holds also beside an error. ErrLagging, like any
 	// error, holds marketing mail for a moment.
 	Check(entry *store.Entry, class store.Class, signing string) (tier, suppressed string, err error)
+	// Person says who a recipient is. It is asked only where a policy needs it. An
+	// error holds the mail for a moment.
+	Person(entry *store.Entry) (Person, error)
+	// Standing says where new mail to a recipient would be laned now.
+	Standing(entry *store.Entry, class store.Class, signing string) (Standing, error)
 }
 
 // Resolver says where a domain's mail goes.
@@ -143,6 +148,13 @@ type Options struct {
 	// Relane is the class of the same stream and segment for another tier.
 	Relane func(c store.Class, tier string) store.Class
 
+	// Policy is what the segment of a class asks of its mail; nil = nothing. It is not
+	// asked for transactional mail.
+	Policy func(store.Class) Policy
+	// ContactSpan and AccountSpan are how far the caps of any policy look back; 0 =
+	// there is no such cap, and nobody counts.
+	ContactSpan, AccountSpan time.Duration
+
 	Retry  []time.Duration // wait after the first, second, ... failed attempt; the last repeats
 	Jitter float64         // share by which a wait varies both ways; 0.1 keeps a burst from coming back as one
 	PinFor time.Duration   // how long a retry keeps its source; 0 = 4 h
@@ -176,6 +188,9 @@ func (o *Options) fill() {
 	}
 	if o.Rand == nil {
 		o.Rand = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())) //nolint:gosec // jitter is no secret
+	}
+	if o.Policy == nil {
+		o.Policy = func(store.Class) Policy { return Policy{} }
 	}
 	if o.PinFor == 0 {
 		o.PinFor = 4 * time.Hour

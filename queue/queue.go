@@ -18,6 +18,12 @@
 // into the schedule, and that is the one way in which mail can be sent twice. An
 // operator's act, an expiry or a suppression that meets a recipient in flight
 // waits for its conclusion.
+//
+// The segment that decided a lane may ask more of the moment at which its mail
+// leaves (policy.go): a send window in the recipient's time zone, caps on how often a
+// contact or an account is written to. Both are asked by the connection just before
+// it sends; room under a cap is reserved through the committer, durably, and given
+// back where nothing was sent. What may not leave goes back to the schedule with a due time.
 package queue
 
 import (

@@ -8,12 +8,20 @@ import "github.com/seguemta/segue/segment/store"
 const (
 	FlipSuppressed = "suppressed" // a suppression was added; Scope
 	FlipLifted     = "lifted"     // a suppression was removed; Scope
-	FlipTier       = "tier"       // an event changed the tier; From, To
+	FlipTier       = "tier"       // the tier is another; From, To; cause "time" where no event did it
+	FlipEntered    = "entered"    // the contact came to be in a segment; Segment, Version
+	FlipLeft       = "left"       // it is no longer in it
+	FlipRebuilt    = "rebuilt"    // a segment was defined anew, and has the members of its new rule; Contact is 0
 )
 
-// Flip is one change of a contact that mail already queued must know about. It
-// was committed together with the change. Demotion by time alone makes no flip:
-// it is seen by [DB.Check].
+// Flip is one change of a contact that mail already queued, or whoever follows
+// a segment, must know about. It was committed together with the change.
+//
+// A segment that was defined anew changes all its members in one moment:
+// [FlipRebuilt] says how many entered and left, unless nobody did. Where all the segments of that
+// moment changed no more than a thousand memberships, each follows it as a flip
+// of its own, with cause "definition"; else none does, and who needs them reads
+// [DB.Members].
 type Flip = store.Flip
 
 // ReadFlips returns up to limit flips with a sequence above after, oldest first.

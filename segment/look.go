@@ -27,6 +27,7 @@ type View struct {
 	Segments   []Match      // every segment the contact is in, in order
 	First      string       // name of the first of them, which decides the lane; "" = none
 	Suppressed *Suppression // why mail of the stream from the domain may not go; nil = it may
+	Person     Person       // where it lives and whose it is
 }
 
 // Look reads everything about a recipient that admission fixes on it: contact,
@@ -58,7 +59,7 @@ func (d *DB) Look(addr rfc5321.Address, stream, domain string, now time.Time) (V
 		if err != nil {
 			return View{}, err
 		}
-		v.Address = c.Address
+		v.Address, v.Person = c.Address, personOf(&c)
 	}
 	v.Tier = d.tiers.Of(history(&st), now).String()
 	values.SetTier(v.Tier)

@@ -3,13 +3,13 @@
 package segment
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/seguemta/segue/segment/rule"
@@ -19,7 +19,7 @@ import (
 // Definition is a segment: a named rule with its place in the order.
 type Definition struct {
 	Name    string
-	Order   int    // lower comes first; equal ones go by name
+	Order   int    // lower comes first; equal ones as they stand
 	Version uint64 // of the rule; 0 = computed from Where by RuleVersion
 	Where   string // CEL text
 }
@@ -58,10 +58,7 @@ func compileAll(schema *rule.Schema, defs []Definition) ([]compiled, error) {
 		list = append(list, c)
 	}
 	slices.SortStableFunc(list, func(a, b compiled) int {
-		if a.def.Order != b.def.Order {
-			return a.def.Order - b.def.Order
-		}
-		return strings.Compare(a.def.Name, b.def.Name)
+		return cmp.Compare(a.def.Order, b.def.Order)
 	})
 	return list, nil
 }

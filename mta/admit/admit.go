@@ -11,6 +11,9 @@
 // [rfc5321.Refusal], which is told to the client. Any other error means that
 // nothing was accepted and that the client should try again.
 //
+// The segment that decides the lane may hold contacts back, and have a send window
+// (policy.go). Its caps are not asked here: what counts is when mail leaves.
+//
 // Contacts are only read here. A recipient nobody knows is laned as "new"; the
 // consumer of its accepted event creates the contact.
 package admit
@@ -46,8 +49,9 @@ type Envelope struct {
 type Contact struct {
 	ID         uint64 // 0 = nobody knows the address
 	Tier       string
-	Segments   []Segment // in order
-	Suppressed string    // why it may not be mailed in this stream by this domain; "" = it may
+	Segments   []Segment      // in order
+	Suppressed string         // why it may not be mailed in this stream by this domain; "" = it may
+	Zone       *time.Location // where it lives; nil = UTC
 }
 
 // Segment is a segment that a contact is in.
@@ -81,10 +85,13 @@ type Target struct {
 // Segments says where each segment sends its members.
 type Segments map[string]Assignment
 
-// Assignment of a segment: by tier, else its own pool.
+// Assignment of a segment: by tier, else its own pool; when its mail may leave,
+// and the share of its contacts that gets none.
 type Assignment struct {
-	Pool  string
-	Tiers map[string]Target
+	Pool     string
+	Tiers    map[string]Target
+	Window   queue.Window
+	Holdback float64
 }
 
 // Options of admission. Contacts, Queue and Streams are required.

@@ -55,6 +55,9 @@ func (a *Admitter) chooseLane(d *draft) error {
 		}
 		r.Version = lead.Version
 		r.Class = a.Lane(d.stream, lead.Name, c.Tier)
+		if !d.class.Transactional {
+			a.o.Segments[lead.Name].obey(&r, c, d.now)
+		}
 		d.recipients[i] = r
 	}
 	return nil

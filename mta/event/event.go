@@ -30,6 +30,7 @@ const (
 	Dropped    Kind = "dropped"    // an operator or a named policy removed it: final
 	Held       Kind = "held"       // parked by an operator or a policy until released
 	Released   Kind = "released"   // parked or waiting mail is due earlier: by an operator, or because the clock was set back
+	Delayed    Kind = "delayed"    // a policy of its lane makes it wait: send window, cap; Reason, Next says until when
 	Relaned    Kind = "relaned"    // moved to another lane: tier, segment or pool changed
 
 	DSN           Kind = "dsn"            // a bounce mail came back later for a delivered recipient
@@ -93,7 +94,7 @@ type Event struct {
 	Class    string    `json:"class,omitempty"`    // bounce class
 	Verdict  string    `json:"verdict,omitempty"`  // suppress | count | reputation | infrastructure | ignore
 	Reason   string    `json:"reason,omitempty"`
-	Next     time.Time `json:"next,omitzero"` // deferred: next attempt; held: until
+	Next     time.Time `json:"next,omitzero"` // deferred: next attempt; held, delayed: until
 	Size     int64     `json:"size,omitempty"`
 	Token    string    `json:"token,omitempty"` // feedback: the token as it arrived
 	Batch    string    `json:"batch,omitempty"` // import batch of the contact

@@ -34,6 +34,10 @@ import (
 //	n "class" id                    an interned class
 //	n "event"                       last event that was truncated, so that numbers never start again
 //	n "xcursor"                     minute up to which expiry has been scanned
+//	v mid n                         a recipient's place under caps while it is sent, see Reservation; gone with its outcome
+//	f week who time mid n           a message that counts under caps, empty: week (4 bytes, since 1970) and time (milliseconds,
+//	                                8 bytes) of its delivery; who is "c" and 16 bytes of the address key's SHA-256, or "a" and
+//	                                an account id (8 bytes). Whole weeks go when no cap looks back so far
 //	k name                          state of other packages (reputation): opaque bytes
 const (
 	prefixMessage  = 'm'
@@ -52,6 +56,8 @@ const (
 	prefixDay      = 'd'
 	prefixName     = 'n'
 	prefixState    = 'k'
+	prefixReserved = 'v'
+	prefixUsed     = 'f'
 )
 
 // BodyPart is the size of one stored part of a body, in bytes.

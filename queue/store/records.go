@@ -95,6 +95,13 @@ type Recipient struct {
 	Signature []byte // headers made at the first attempt (reference, DKIM), kept for retries; nil before a deferral
 	Code      int    // last reply
 	Reply     string
+
+	// What a policy of its lane (send window, cap) makes it wait for until Due, as
+	// operators read it; "" = no policy does.
+	Wait string
+	Base time.Time // when it would be due without that policy
+	// Capped is since when it waits for room under a cap; zero = it does not.
+	Capped time.Time
 }
 
 // Sent is what late feedback about a delivered recipient needs.
@@ -125,6 +132,7 @@ type Counter struct {
 const (
 	messageVersion = 1
 	rcptVersion    = 1
+	rcptWaiting    = 2 // of a recipient that waits for a policy: the fields behind Reply are there
 	sentVersion    = 1
 	counterVersion = 1
 	classVersion   = 1
@@ -165,7 +173,12 @@ func decodeMessage(v []byte) (Message, error) {
 }
 
 func (rc *Recipient) append(b []byte) []byte {
-	b = append(b, rcptVersion)
+	waiting := rc.Wait != "" || !rc.Capped.IsZero()
+	if waiting {
+		b = append(b, rcptWaiting)
+	} else {
+		b = append(b, rcptVersion)
+	}
 	b = codec.AppendUint(b, rc.Generation)
 	b = codec.AppendUint(b, rc.Sequence)
 	b = codec.AppendString(b, rc.Address.Local)
@@ -183,11 +196,22 @@ func (rc *Recipient) append(b []byte) []byte {
 	b = codec.AppendInt(b, int64(rc.ChargeDay))
 	b = codec.AppendBytes(b, rc.Signature)
 	b = codec.AppendInt(b, int64(rc.Code))
-	return codec.AppendString(b, rc.Reply)
+	b = codec.AppendString(b, rc.Reply)
+	if !waiting {
+		return b
+	}
+	b = codec.AppendString(b, rc.Wait)
+	b = codec.AppendTime(b, rc.Base)
+	return codec.AppendTime(b, rc.Capped)
 }
 
 func decodeRecipient(v []byte) (Recipient, error) {
-	r, err := open("recipient", v, rcptVersion)
+	waiting := len(v) > 0 && v[0] == rcptWaiting
+	version := byte(rcptVersion)
+	if waiting {
+		version = rcptWaiting
+	}
+	r, err := open("recipient", v, version)
 	if err != nil {
 		return Recipient{}, err
 	}
@@ -209,6 +233,9 @@ func decodeRecipient(v []byte) (Recipient, error) {
 	}
 	rc.Code = int(r.Int())
 	rc.Reply = r.String()
+	if waiting {
+		rc.Wait, rc.Base, rc.Capped = r.String(), r.Time(), r.Time()
+	}
 	return rc, closed("recipient", r)
 }
 
@@ -282,7 +309,7 @@ func decodeClass(v []byte) (Class, error) {
 	return c, closed("class", r)
 }
 
-func open(what string, v []byte, version byte) (*codec.Reader, error) { //nolint:unparam // every record has a version of its own
+func open(what string, v []byte, version byte) (*codec.Reader, error) {
 	r := codec.NewReader(v)
 	if have := r.Byte(); have != version {
 		return nil, fmt.Errorf("reading %s: version %d is not known to this segue (it writes %d)", what, have, version)

@@ -111,6 +111,7 @@ type state struct {
 	classIDs    map[Class]ClassID
 	counters    map[string]*Counter
 	day         uint32
+	usage       usage
 }
 
 type request struct {
@@ -188,7 +189,7 @@ func (s *Store) load() error {
 	if err != nil {
 		return err
 	}
-	if err := s.loadCounters(); err != nil {
+	if err := errors.Join(s.loadCounters(), s.loadReservations()); err != nil {
 		return err
 	}
 	return s.removeOrphans()

@@ -83,6 +83,11 @@ func TestRecordsRoundTrip(t *testing.T) {
 		Hold: "review", Queued: now, Expires: now.Add(time.Hour), Attempts: 2, Version: 99, Pin: "a1", PinUntil: now, Charged: "a1",
 		ChargeDay: 20000, Signature: []byte("DKIM"), Code: 451, Reply: "later",
 	}
+	short := r
+	r.Wait, r.Base, r.Capped = "waits for its window", now, now
+	if back, err := decodeRecipient(short.append(nil)); err != nil || fmt.Sprint(back) != fmt.Sprint(short) {
+		t.Errorf("a recipient without a wait came back as %+v, %v", back, err)
+	}
 	back, err := decodeRecipient(r.append(nil))
 	if err != nil || fmt.Sprint(back) != fmt.Sprint(r) {
 		t.Errorf("recipient came back as %+v, %v", back, err)

@@ -22,6 +22,7 @@ type Tx struct {
 	now      time.Time
 	rcpts    map[ID]*Recipient // written in this group; nil = removed
 	messages map[uint64]*Message
+	used     map[Who]int // messages that count under caps, of this group
 	writes   int
 	err      error
 	buf      []byte
@@ -165,6 +166,7 @@ func (tx *Tx) Remove(id ID, old Recipient) (remaining uint32, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("concluding %s: reading its message: %w", id, err)
 	}
+	tx.Use(id) // a place that is left is one from before a crash: it may have been sent
 	tx.displace(id, &old)
 	tx.del(rcptKey(id))
 	tx.del(expiryKey(old.Expires, id))

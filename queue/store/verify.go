@@ -35,7 +35,8 @@ func (v *verifier) add(key, format string, args ...any) {
 // Verify checks the invariants of a store that nobody writes to: every recipient
 // has exactly one owner and its indexes, every index entry has its recipient,
 // every message the recipients it counts and its whole body, no body is without
-// a message, no budget is used beyond its lease, and the event log has no gap. An error
+// a message, no budget is used beyond its lease, every place under a cap belongs to a
+// recipient that waits, and the event log has no gap. An error
 // says that the store could not be read.
 func Verify(s *Store) ([]Violation, error) {
 	v := &verifier{s: s}
@@ -50,7 +51,7 @@ func Verify(s *Store) ([]Violation, error) {
 		}),
 		v.index(prefixExpiry, "expiry", func(k []byte, r *Recipient, id ID) bool { return string(k) == string(expiryKey(r.Expires, id)) }),
 		v.index(prefixAddress, "address", func(k []byte, r *Recipient, id ID) bool { return string(k) == string(addressKey(r.Address, id)) }),
-		v.events(), v.budgets(),
+		v.events(), v.budgets(), v.usages(),
 	)
 	return v.list, err
 }
@@ -133,6 +134,17 @@ func (v *verifier) index(prefix byte, what string, fits func(k []byte, r *Recipi
 		}
 		return nil
 	})
+}
+
+// owner checks that the recipient that a key ends with is not concluded.
+func (v *verifier) owner(key []byte, what string) error {
+	id, _ := cutID(key)
+	_, err := v.s.get(rcptKey(id))
+	if errors.Is(err, ErrNotFound) {
+		v.add(id.String(), "%s has no recipient", what)
+		return nil
+	}
+	return err
 }
 
 func (v *verifier) events() error {

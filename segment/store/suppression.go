@@ -35,19 +35,26 @@ type Suppression struct {
 	Expires  time.Time // zero = never
 }
 
-// Flip says that something changed for a contact that mail already queued must
-// know.
+// Flip says that something changed for a contact that mail already queued, or
+// whoever follows a segment, must know.
 type Flip struct {
 	Sequence uint64    `json:"sequence"`
 	Time     time.Time `json:"time"`
 	Contact  uint64    `json:"contact"` // 0 = no contact has the address
 	Address  string    `json:"address"` // address key
-	Kind     string    `json:"kind"`    // suppressed | lifted | tier
+	Kind     string    `json:"kind"`    // suppressed | lifted | tier | entered | left | rebuilt
 	Scope    string    `json:"scope,omitempty"`
 	From     string    `json:"from,omitempty"` // tier before
 	To       string    `json:"to,omitempty"`   // tier now
 	Cause    string    `json:"cause"`
+	Segment  string    `json:"segment,omitempty"` // of entered, left and rebuilt
+	Version  uint64    `json:"version,omitempty"` // of its rule
+	Entered  uint64    `json:"entered,omitempty"` // of rebuilt: how many
+	Left     uint64    `json:"left,omitempty"`    // of rebuilt: how many
 }
+
+// flipLayout is that of a flip: 2 has the segment, 1 ended before it.
+const flipLayout = 2
 
 // Cursor is a consumer's place in the log of another store.
 type Cursor struct {
@@ -96,20 +103,31 @@ func decodeSuppression(key, value []byte) (Suppression, error) {
 }
 
 func (f *Flip) append(b []byte) []byte {
-	b = append(b, layout)
+	b = append(b, flipLayout)
 	b = appendTime(b, f.Time)
 	b = binary.AppendUvarint(b, f.Contact)
-	for _, s := range []string{f.Address, f.Kind, f.Scope, f.From, f.To, f.Cause} {
+	for _, s := range []string{f.Address, f.Kind, f.Scope, f.From, f.To, f.Cause, f.Segment} {
 		b = appendString(b, s)
+	}
+	for _, v := range []uint64{f.Version, f.Entered, f.Left} {
+		b = binary.AppendUvarint(b, v)
 	}
 	return b
 }
 
 func decodeFlip(value []byte) (Flip, error) {
-	r := newReader(value)
+	r := &reader{rest: value}
+	version := r.byte()
 	f := Flip{
 		Time: r.time(), Contact: r.uvarint(), Address: r.string(), Kind: r.string(),
 		Scope: r.string(), From: r.string(), To: r.string(), Cause: r.string(),
+	}
+	switch version {
+	case layout:
+	case flipLayout:
+		f.Segment, f.Version, f.Entered, f.Left = r.string(), r.uvarint(), r.uvarint(), r.uvarint()
+	default:
+		r.fail()
 	}
 	return f, r.done("flip")
 }

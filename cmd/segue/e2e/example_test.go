@@ -8,6 +8,9 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"os"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -71,18 +74,30 @@ func TestEveryMistakeInAConfigurationIsSaidAtOnce(t *testing.T) {
 		t.Errorf("exit %d, not 1", code)
 	}
 	got := strings.NewReplacer(file, "FILE", w.dir, "DIR").Replace(stdout + stderr)
-	if want := broken; got != want {
+	if want := atLines(t, strings.ReplaceAll(broken, "DIRMARK", w.dir), text); got != want {
 		t.Errorf("segue check said\n%s\nwanted\n%s", got, want)
 	}
 }
 
-// broken is what the test above expects.
-const broken = `FILE:10: budget_zone: "Mars" is not a time zone known here (write a name such as "UTC" or "Europe/Berlin")
-FILE:57: listener[0].maximum_size: unknown key (did you mean "max_size"?)
-FILE:71: listener[2].purpose: "feedbak" is not one of submission, feedback (did you mean "feedback"?)
-FILE:94: domain[example.com].dkim[e2026].key_file: DIR/dkim/missing.pem cannot be read: no such file or directory (the file must exist and be readable by the user that segue runs as)
-FILE:125: source[t1]: warning: is in no pool: nothing leaves through it (name it in a [[pool.member]])
-FILE:153: pool[transactional].member[t2].source: there is no source "t2" (did you mean "t1"?)
-FILE:251: segment[high-value-trial].where: column 1: unknown attribute contact.sttus (did you mean contact.status?)
+// atLines puts the number of the line that begins with a text for each <text>.
+func atLines(t *testing.T, want, file string) string {
+	t.Helper()
+	return regexp.MustCompile(`<[^>]*>`).ReplaceAllStringFunc(want, func(mark string) string {
+		n := slices.IndexFunc(strings.Split(file, "\n"), func(line string) bool { return strings.HasPrefix(line, mark[1:len(mark)-1]) })
+		if n < 0 {
+			t.Errorf("no line begins with %s", mark)
+		}
+		return strconv.Itoa(n + 1)
+	})
+}
+
+// broken is what the test above expects, each line number as <how the line begins>.
+const broken = `FILE:<budget_zone>: budget_zone: "Mars" is not a time zone known here (write a name such as "UTC" or "Europe/Berlin")
+FILE:<maximum_size>: listener[0].maximum_size: unknown key (did you mean "max_size"?)
+FILE:<purpose = "feedbak">: listener[2].purpose: "feedbak" is not one of submission, feedback (did you mean "feedback"?)
+FILE:<key_file = "DIRMARK/dkim/missing>: domain[example.com].dkim[e2026].key_file: DIR/dkim/missing.pem cannot be read: no such file or directory (the file must exist and be readable by the user that segue runs as)
+FILE:<name = "t1">: source[t1]: warning: is in no pool: nothing leaves through it (name it in a [[pool.member]])
+FILE:<source = "t2">: pool[transactional].member[t2].source: there is no source "t2" (did you mean "t1"?)
+FILE:<where = 'contact.sttus>: segment[high-value-trial].where: column 1: unknown attribute contact.sttus (did you mean contact.status?)
 segue: FILE is not valid: 6 errors, 1 warning
 `

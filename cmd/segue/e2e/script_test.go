@@ -106,7 +106,7 @@ func TestScripts(t *testing.T) {
 			"crowd": func(ts *testscript.TestScript, _ bool, args []string) {
 				n, err := strconv.Atoi(args[0])
 				ts.Check(err)
-				ts.Check(os.WriteFile(ts.MkAbs(args[1]), crowd(n), 0o600))
+				ts.Check(os.WriteFile(ts.MkAbs(args[1]), throng(n), 0o600))
 			},
 			"pack": func(ts *testscript.TestScript, _ bool, args []string) {
 				var b bytes.Buffer
@@ -129,7 +129,7 @@ func TestScripts(t *testing.T) {
 }
 
 // crowd is a file of contacts that does not pack too well.
-func crowd(n int) []byte {
+func throng(n int) []byte {
 	b := []byte("email,contact.status\n")
 	for i := range n {
 		sum := sha256.Sum256(strconv.AppendInt(nil, int64(i), 10))
