@@ -141,7 +141,7 @@ func (e *Engine) openStores() error {
 	}
 	e.people, err = segment.Open(segment.Options{
 		Dir: filepath.Join(string(e.c.DataDir), "contacts"), FS: e.o.PeopleFS, Cache: e.cache, SuppressionKey: secrets.suppression,
-		Schema: e.plan.schema, Tiers: e.plan.tierRules, Segments: e.plan.segments, Now: e.o.Now,
+		Schema: e.plan.schema, Tiers: e.plan.tierRules, Segments: e.plan.segments, Now: e.o.Now, Settled: e.time.Settled,
 		Retention: e.c.Events.Retention.Std(),
 		Logger:    e.log.With(slog.String("component", "contacts")), Registerer: e.o.Registry,
 	})
@@ -175,6 +175,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	group := newGroup(ctx)
 	group.run("clock", e.time.follow)
 	group.run("contacts", e.contacts.follow)
+	group.run("segments", e.people.Run)
 	group.run("relane", func(ctx context.Context) { e.contacts.relane(ctx, e.queue) })
 	group.run("contact events", func(ctx context.Context) { e.contacts.trim(ctx, e.time.Settled) })
 	group.run("metrics", e.observer.follow)

@@ -133,6 +133,9 @@ func (t *tx) apply(e *event.Event) error {
 		}
 	default:
 	}
+	if id != 0 {
+		t.causes[id] = string(e.Kind)
+	}
 	if id != 0 && e.Kind != event.Accepted && e.Kind != event.Unsubscribed {
 		t.count(id, k, e)
 	}
@@ -156,6 +159,7 @@ func (t *tx) count(id uint64, addressKey string, e *event.Event) {
 			Time: e.Time, Contact: id, Address: addressKey, Kind: FlipTier,
 			From: before.String(), To: after.String(), Cause: string(e.Kind),
 		})
+		t.told[id] = after
 	}
 }
 

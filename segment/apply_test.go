@@ -26,8 +26,8 @@ func TestAcceptedMakesAContact(t *testing.T) {
 	if !v.Known || v.ID != 1 || v.Address != "Ann@example.com" || d.Contacts() != 2 {
 		t.Fatalf("view %+v of %d contacts", v, d.Contacts())
 	}
-	if d.LastFlip() != 0 {
-		t.Fatal("a new contact is no flip")
+	if len(told(t, d)) != 0 {
+		t.Fatal("a new contact is no flip but of its segments")
 	}
 }
 
@@ -40,9 +40,9 @@ func TestTierFollowsEventsAndTime(t *testing.T) {
 	}
 	events = append(events, event.Event{Kind: event.Engaged, Address: "a@example.com", Contact: 1})
 	apply(t, d, log(events...))
-	flips, err := d.ReadFlips(0, 100)
-	if err != nil || len(flips) != 2 {
-		t.Fatalf("flips %+v, %v", flips, err)
+	flips := told(t, d)
+	if len(flips) != 2 {
+		t.Fatalf("flips %+v", flips)
 	}
 	if f := flips[0]; f.Kind != FlipTier || f.From != "new" || f.To != "cooling" || f.Cause != "delivered" || f.Address != "a@example.com" || f.Contact != 1 {
 		t.Errorf("first flip %+v", f)

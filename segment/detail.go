@@ -68,11 +68,15 @@ func (d *DB) Contact(addr rfc5321.Address, now time.Time) (Contact, error) {
 	if id == 0 {
 		return Contact{}, ErrUnknown
 	}
-	v := d.schema.NewValues()
-	v.Now = now
-	c, a, err := d.fill(id, v)
+	rs := d.rules()
+	s := d.subject(rs)
+	defer d.subjects.Put(s)
+	c, a, err := s.read(d, d.stored(), id, now)
 	if err != nil {
 		return Contact{}, err
+	}
+	if a == nil {
+		a = &store.Account{}
 	}
 	st, _ := d.mem.state(id)
 	h := history(&st)
@@ -93,11 +97,10 @@ func (d *DB) Contact(addr rfc5321.Address, now time.Time) (Contact, error) {
 			return Contact{}, fmt.Errorf("reading attributes of contact %d: %w", id, err)
 		}
 	}
-	if out.Accounts, err = d.memberships(&c); err != nil {
+	if out.Accounts, err = d.memberships(c); err != nil {
 		return Contact{}, err
 	}
-	v.SetTier(out.Tier)
-	out.Segments = d.matches(v)
+	out.Segments = d.matches(rs, s)
 	out.Suppressions, err = d.SuppressionsOf(addr)
 	return out, err
 }

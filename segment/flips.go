@@ -44,17 +44,14 @@ func (d *DB) LastFlip() uint64 {
 }
 
 // TruncateFlips removes flips up to and including a sequence. Call it with the
-// lowest cursor of all consumers, once that cursor is durable.
+// lowest cursor of all consumers, once that cursor is durable. Those that are
+// newer than the stored members stay until these are stored again.
 func (d *DB) TruncateFlips(through uint64) error {
 	d.write.Lock()
 	defer d.write.Unlock()
 	if d.write.closed {
 		return errClosed
 	}
-	through = min(through, d.write.flips)
-	if err := d.store.TruncateFlips(d.write.cut, through); err != nil {
-		return err
-	}
-	d.write.cut = max(d.write.cut, through)
-	return nil
+	d.live.wanted = max(d.live.wanted, through)
+	return d.cutFlips(d.live.wanted)
 }

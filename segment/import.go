@@ -278,6 +278,7 @@ func (im *importer) flush(done bool) error {
 	t := d.begin()
 	defer t.close()
 	t.dry = im.o.DryRun
+	t.cause = causeImport
 	if err := im.applyAll(t, rows); err != nil || t.dry {
 		return err
 	}

@@ -180,8 +180,9 @@ func (im *importer) flip(t *tx, id uint64, r *row, before, after *store.State) {
 	if from != to {
 		t.flip(store.Flip{
 			Time: im.p.At, Contact: id, Address: r.key, Kind: FlipTier,
-			From: from.String(), To: to.String(), Cause: "import",
+			From: from.String(), To: to.String(), Cause: causeImport,
 		})
+		t.told[id] = to
 	}
 }
 

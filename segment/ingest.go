@@ -158,6 +158,7 @@ func (d *DB) commitCalls(batch []*request) error {
 	}
 	t := d.begin()
 	defer t.close()
+	t.cause = causeTracking
 	for _, r := range batch {
 		if r.failed = r.ctx.Err(); r.failed != nil {
 			continue

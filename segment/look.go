@@ -3,7 +3,6 @@
 package segment
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/seguemta/segue/mta/rfc5321"
@@ -44,56 +43,20 @@ func (d *DB) Look(addr rfc5321.Address, stream, domain string, now time.Time) (V
 	if err != nil {
 		return View{}, err
 	}
-	values, ok := d.values.Get().(*rule.Values)
-	if !ok {
-		values = d.schema.NewValues()
+	rs := d.rules()
+	s := d.subject(rs)
+	defer d.subjects.Put(s)
+	if c, _, err := s.read(d, d.stored(), id, now); err != nil {
+		return View{}, err
+	} else if c != nil {
+		v.ID, v.Known, v.Address, v.Person = id, true, c.Address, personOf(c)
 	}
-	defer d.values.Put(values)
-	values.Clear()
-	values.Now = now
-	var st store.State
-	if id != 0 {
-		v.ID, v.Known = id, true
-		st, _ = d.mem.state(id)
-		c, _, err := d.fill(id, values)
-		if err != nil {
-			return View{}, err
-		}
-		v.Address, v.Person = c.Address, personOf(&c)
-	}
-	v.Tier = d.tiers.Of(history(&st), now).String()
-	values.SetTier(v.Tier)
-	v.Segments = d.matches(values)
+	v.Tier = s.pairs[0].Slots[rule.SlotTier].Text()
+	v.Segments = d.matches(rs, s)
 	if len(v.Segments) > 0 {
 		v.First = v.Segments[0].Name
 	}
 	return v, nil
-}
-
-// fill reads a contact and its primary account from the store and sets their attributes.
-func (d *DB) fill(id uint64, values *rule.Values) (store.Contact, store.Account, error) {
-	c, ok, err := d.store.Contact(id)
-	if err != nil {
-		return c, store.Account{}, fmt.Errorf("reading contact %d: %w", id, err)
-	}
-	if !ok {
-		return c, store.Account{}, fmt.Errorf("%w: contact %d is indexed but has no record", store.ErrCorrupt, id)
-	}
-	if err := d.schema.Decode(c.Attributes, values.Slots); err != nil {
-		return c, store.Account{}, fmt.Errorf("reading attributes of contact %d: %w", id, err)
-	}
-	account := c.Account()
-	if account == 0 {
-		return c, store.Account{}, nil
-	}
-	a, ok, err := d.store.Account(account)
-	if err != nil || !ok {
-		return c, a, fmt.Errorf("reading account %d of contact %d: %w", account, id, orCorrupt(err))
-	}
-	if err := d.schema.Decode(a.Attributes, values.Slots); err != nil {
-		return c, a, fmt.Errorf("reading attributes of account %d: %w", account, err)
-	}
-	return c, a, nil
 }
 
 // orCorrupt is the error of a record that must be there.
@@ -104,15 +67,34 @@ func orCorrupt(err error) error {
 	return err
 }
 
-// matches evaluates every segment, in order.
-func (d *DB) matches(values *rule.Values) []Match {
-	var list []Match
-	for i := range d.segments {
-		if c := &d.segments[i]; c.in(values) {
+// matches evaluates every segment that mail goes by, in order.
+func (d *DB) matches(rs *ruleset, s *subject) []Match {
+	rs.ask(s, rs.every)
+	n := 0
+	for i := range rs.list {
+		c := &rs.list[i]
+		s.in[i] = !c.removed && (s.in[i] || c.frozen && d.member(c, s.id))
+		if s.in[i] {
+			n++
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	list := make([]Match, 0, n)
+	for i := range rs.list {
+		if c := &rs.list[i]; s.in[i] {
 			list = append(list, Match{Name: c.def.Name, Version: c.def.Version})
 		}
 	}
 	return list
+}
+
+// member reads one membership.
+func (d *DB) member(c *compiled, id uint64) bool {
+	d.live.mu.RLock()
+	defer d.live.mu.RUnlock()
+	return c.roster.has(id)
 }
 
 // Check reads again, just before delivery, what may have changed since

@@ -15,7 +15,7 @@ import (
 // id and the suppressions by hash. It shows what is committed, nothing else.
 type memory struct {
 	mu     sync.RWMutex
-	chunks []*[chunkSize]store.State // by id / chunkSize; nil where no contact is
+	chunks []*chunk // by id / chunkSize; nil where no contact is
 	count  int
 
 	// Nearly every address has one suppression: the first lives in first, others
@@ -31,6 +31,14 @@ type memory struct {
 }
 
 const chunkSize = 4096
+
+// chunk is the contacts of neighbouring ids: their state, the second of their
+// entry in the wheel (0 = none), and the tier they were last judged to have.
+type chunk struct {
+	states [chunkSize]store.State
+	armed  [chunkSize]uint32
+	tiers  [chunkSize]tier.Tier
+}
 
 type shortHash [16]byte
 
@@ -94,9 +102,9 @@ func (m *memory) set(id uint64, st store.State) {
 		m.chunks = append(m.chunks, nil)
 	}
 	if m.chunks[n] == nil {
-		m.chunks[n] = new([chunkSize]store.State)
+		m.chunks[n] = new(chunk)
 	}
-	at := &m.chunks[n][id%chunkSize]
+	at := &m.chunks[n].states[id%chunkSize]
 	if at.Address == 0 {
 		m.count++
 	}
@@ -111,8 +119,51 @@ func (m *memory) state(id uint64) (store.State, bool) {
 	if n >= uint64(len(m.chunks)) || m.chunks[n] == nil {
 		return store.State{}, false
 	}
-	st := m.chunks[n][id%chunkSize]
+	st := m.chunks[n].states[id%chunkSize]
 	return st, st.Address != 0
+}
+
+// arm sets a contact's deadline and tier. The caller holds mu, or is alone; the
+// contact is there.
+func (m *memory) arm(a armed) {
+	c := m.chunks[a.id/chunkSize]
+	c.armed[a.id%chunkSize], c.tiers[a.id%chunkSize] = a.second, a.tier
+}
+
+// armed returns a contact's deadline and tier; false where no contact has the id.
+func (m *memory) armed(id uint64) (armed, bool) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	n := id / chunkSize
+	if n >= uint64(len(m.chunks)) || m.chunks[n] == nil {
+		return armed{id: id}, false
+	}
+	c, i := m.chunks[n], id%chunkSize
+	return armed{id, c.armed[i], c.tiers[i]}, c.states[i].Address != 0
+}
+
+// each calls fn for every contact, in the order of ids.
+func (m *memory) each(fn func(id uint64, st *store.State)) {
+	m.mu.RLock()
+	chunks := m.chunks
+	m.mu.RUnlock()
+	for n := range chunks {
+		m.mu.RLock()
+		c := chunks[n]
+		for i := range chunkSize {
+			if c != nil && c.states[i].Address != 0 {
+				fn(uint64(n)*chunkSize+uint64(i), &c.states[i])
+			}
+		}
+		m.mu.RUnlock()
+	}
+}
+
+// top is the highest id, rounded up.
+func (m *memory) top() uint64 {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return uint64(len(m.chunks)) * chunkSize
 }
 
 func (m *memory) contacts() int {

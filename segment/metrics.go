@@ -15,6 +15,8 @@ type metrics struct {
 	events       prometheus.Counter
 	strange      prometheus.Counter
 	tracking     tracking
+
+	disagreements prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer, d *DB) (*metrics, error) {
@@ -33,6 +35,10 @@ func newMetrics(r prometheus.Registerer, d *DB) (*metrics, error) {
 		}),
 	}
 	m.tracking = newTracking()
+	m.disagreements = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "segue_segment_disagreements_total",
+		Help: "Contacts whose segments were found wrong when they were judged again, and were repaired. Expected to stay 0: more is a fault of Segue.",
+	})
 	for _, reason := range reasons() {
 		m.suppressions.WithLabelValues(reason)
 	}
@@ -47,7 +53,7 @@ func newMetrics(r prometheus.Registerer, d *DB) (*metrics, error) {
 		Name: "segue_suppressions",
 		Help: "Suppressions in the database, expired ones included.",
 	}, func() float64 { return float64(d.mem.suppressions()) })
-	all := append(m.tracking.all(), m.suppressions, m.events, m.strange, contacts, suppressed)
+	all := append(m.tracking.all(), m.suppressions, m.events, m.strange, m.disagreements, contacts, suppressed)
 	for _, c := range all {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("registering contact metrics: %w", err)

@@ -82,8 +82,15 @@ type Options struct {
 	Logger     *slog.Logger          // nil = discard
 	Registerer prometheus.Registerer // nil = no metrics
 	Now        func() time.Time      // nil = time.Now
+	Settled    func() time.Time      // Now, but stands still while the clock is in doubt: nobody enters or leaves by time meanwhile; nil = Now
 
-	private struct{ noSync bool } // for the control of the crash tests
+	VerifyEvery time.Duration // in which every contact is judged again, to find faults of this package; 0 = a day
+
+	private struct {
+		noSync     bool   // for the control of the crash tests
+		buildLater bool   // leaves all building to Run, for tests
+		window     uint64 // instead of buildWindow and buildKept, for tests
+	}
 }
 
 // DB is the open contacts database. All methods are safe for concurrent use.
@@ -92,14 +99,18 @@ type DB struct {
 	secret   []byte
 	schema   *rule.Schema
 	tiers    tier.Rules
-	segments []compiled // in order
-	values   sync.Pool  // of *rule.Values
+	subjects sync.Pool // of *subject
 	log      *slog.Logger
 	metrics  *metrics
 	now      func() time.Time
+	settled  func() time.Time
 	flipped  chan struct{} // one token: there may be new flips
 
-	mem memory
+	mem  memory
+	live live
+
+	verifyEvery  time.Duration
+	window, kept uint64 // contacts of one step of a build, and of what is stored of it
 
 	// importing is held for a whole import.
 	importing sync.Mutex
@@ -148,9 +159,11 @@ func Open(o Options) (*DB, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	segments, err := compileAll(o.Schema, o.Segments)
-	if err != nil {
-		return nil, err
+	if o.Settled == nil {
+		o.Settled = o.Now
+	}
+	if o.VerifyEvery <= 0 {
+		o.VerifyEvery = 24 * time.Hour
 	}
 	s, err := store.Open(store.Options{
 		Dir: o.Dir, FS: o.FS, Cache: o.Cache, Secret: o.SuppressionKey, Logger: o.Logger, NoSync: o.private.noSync,
@@ -159,25 +172,25 @@ func Open(o Options) (*DB, error) {
 		return nil, err
 	}
 	d := &DB{
-		store: s, secret: append([]byte{}, o.SuppressionKey...), schema: o.Schema, tiers: o.Tiers, segments: segments,
-		log: o.Logger, now: o.Now, flipped: make(chan struct{}, 1),
+		store: s, secret: append([]byte{}, o.SuppressionKey...), schema: o.Schema, tiers: o.Tiers,
+		log: o.Logger, now: o.Now, settled: o.Settled, verifyEvery: o.VerifyEvery, window: buildWindow, kept: buildKept, flipped: make(chan struct{}, 1),
 	}
 	d.fields = newAttributeNames(o.Schema)
 	d.engaging = engagingNames(o.Engaging)
 	if d.keep = o.Retention; d.keep <= 0 {
 		d.keep = defaultRetention
 	}
-	d.values.New = func() any { return d.schema.NewValues() }
+	if n := o.private.window; n != 0 {
+		d.window, d.kept = n, 2*n
+	}
 	if err := d.load(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	if d.metrics, err = newMetrics(o.Registerer, d); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	for i := range d.segments {
-		if c := &d.segments[i]; c.err != nil {
-			d.log.Error("segment has no members, its rule does not compile", slog.String("segment", c.def.Name), slog.Any("error", c.err))
-		}
+	if err := d.loadLive(&o); err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
 	return d, nil
 }
@@ -234,12 +247,14 @@ func (d *DB) Close() error {
 	if d.write.closed {
 		return nil
 	}
+	through := d.write.flips
+	_, err := d.storeMembers(1<<30, through)
 	d.write.closed = true
 	b := d.store.Batch()
 	b.Contacts(d.write.contacts.next)
 	b.Accounts(d.write.accounts.next)
 	b.Edges(d.write.edges.next)
-	return errors.Join(b.Commit(), d.store.Close())
+	return errors.Join(err, b.Commit(), d.store.Close())
 }
 
 // Epoch names this store: the cursor of whoever reads its flips belongs to it.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -105,13 +106,50 @@ func look(tb testing.TB, d *DB, a string) View {
 	return v
 }
 
+// dump is the store without what depends on when it was written: flips, the
+// wheel, and the stored form of members.
 func dump(tb testing.TB, d *DB) string {
 	tb.Helper()
 	var b strings.Builder
-	if err := d.store.Dump(func(k, v []byte) { fmt.Fprintf(&b, "%q %q\n", k, v) }); err != nil {
+	when := regexp.MustCompile(`^(f|M|t|m(flips|checkpoint|wheel|verified|segments|judged))`)
+	if err := d.store.Dump(func(k, v []byte) {
+		if !when.Match(k) {
+			fmt.Fprintf(&b, "%q %q\n", k, v)
+		}
+	}); err != nil {
 		tb.Fatal(err)
 	}
-	return b.String()
+	return b.String() + strings.Join(members(tb, d), "\n")
+}
+
+// members is who is in which segment, sorted.
+func members(tb testing.TB, d *DB) []string {
+	tb.Helper()
+	var lines []string
+	for _, s := range d.Segments() {
+		list, err := d.Members(context.Background(), s.Name, 0, 1<<30)
+		if err != nil || len(list) != s.Members {
+			tb.Fatalf("%d of %d members of %s, %v", len(list), s.Members, s.Name, err)
+		}
+		for _, m := range list {
+			lines = append(lines, "member of "+s.Name+" "+m.Address)
+		}
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+// told is the flips that do not depend on how many events one commit applies:
+// all but those of membership and of time.
+func told(tb testing.TB, d *DB) []Flip {
+	tb.Helper()
+	flips, err := d.ReadFlips(0, 1<<30)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return slices.DeleteFunc(flips, func(f Flip) bool {
+		return f.Kind == FlipEntered || f.Kind == FlipLeft || f.Kind == FlipRebuilt || f.Cause == causeTime
+	})
 }
 
 // summary is the store without contact ids and with its flips counted from 1:
@@ -150,7 +188,7 @@ func summary(tb testing.TB, d *DB) string {
 		lines = append(lines, fmt.Sprintf("suppression %+v", x))
 		return nil
 	})
-	flips, e4 := d.ReadFlips(0, 1<<30)
+	flips := told(tb, d)
 	var last uint64
 	for i, f := range flips {
 		if f.Sequence <= last {
@@ -163,10 +201,11 @@ func summary(tb testing.TB, d *DB) string {
 		f.Contact = 0
 		lines = append(lines, fmt.Sprintf("flip %+v", f))
 	}
-	if err := errors.Join(e1, e2, e3, e4); err != nil {
+	if err := errors.Join(e1, e2, e3); err != nil {
 		tb.Fatal(err)
 	}
 	slices.Sort(lines)
+	lines = append(lines, members(tb, d)...)
 	return strings.Join(append(lines, fmt.Sprintf("cursor %+v", d.Cursor())), "\n")
 }
 

@@ -3,17 +3,17 @@
 package segment
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
 
-	"github.com/seguemta/segue/segment/rule"
+	"github.com/RoaringBitmap/roaring/v2"
+
 	"github.com/seguemta/segue/segment/store"
+	"github.com/seguemta/segue/segment/tier"
 )
 
 // Definition is a segment: a named rule with its place in the order.
@@ -22,6 +22,9 @@ type Definition struct {
 	Order   int    // lower comes first; equal ones as they stand
 	Version uint64 // of the rule; 0 = computed from Where by RuleVersion
 	Where   string // CEL text
+
+	Include []string // lists whose contacts are in, whatever the rule says
+	Exclude []string // lists whose contacts are not
 }
 
 // RuleVersion is the version of a rule's text: a hash, of 53 bits so that it
@@ -31,64 +34,63 @@ func RuleVersion(where string) uint64 {
 	return max(binary.BigEndian.Uint64(h[:])>>11, 1)
 }
 
-// compiled is a segment ready to be asked. Without a rule it has no members.
-type compiled struct {
-	def  Definition
-	rule *rule.Rule // nil where err is set
-	err  error
-}
-
-func (c *compiled) in(v *rule.Values) bool { return c.rule.Match(v) }
-
-// compileAll compiles and orders segments. A rule that does not compile is kept
-// with its error; a name that stands there twice is refused.
-func compileAll(schema *rule.Schema, defs []Definition) ([]compiled, error) {
-	list := make([]compiled, 0, len(defs))
-	seen := map[string]bool{}
-	for _, def := range defs {
-		if def.Name == "" || seen[def.Name] {
-			return nil, fmt.Errorf("segment %q is defined twice or has no name", def.Name)
-		}
-		seen[def.Name] = true
-		if def.Version == 0 {
-			def.Version = RuleVersion(def.Where)
-		}
-		c := compiled{def: def}
-		c.rule, c.err = schema.Compile(def.Where)
-		list = append(list, c)
-	}
-	slices.SortStableFunc(list, func(a, b compiled) int {
-		return cmp.Compare(a.def.Order, b.def.Order)
-	})
-	return list, nil
-}
+// States of a segment.
+const (
+	StateLive     = "live"     // its members are those of its rule, at this moment
+	StateBuilding = "building" // it is defined anew: those of its old rule count until all contacts were judged; without one it has none
+	StateFailed   = "failed"   // its rule does not compile: no members
+)
 
 // Info describes a segment.
 type Info struct {
-	Name    string `json:"name"`
-	Order   int    `json:"order"`
-	Version uint64 `json:"version"`
-	Where   string `json:"where"`
-	Error   string `json:"error,omitempty"` // why it has no members
+	Name       string  `json:"name"`
+	Order      int     `json:"order"`
+	Version    uint64  `json:"version"` // of the configured rule
+	Where      string  `json:"where"`
+	Error      string  `json:"error,omitempty"`      // why it has no members
+	State      string  `json:"state"`                // live | building | failed
+	Progress   float64 `json:"progress,omitempty"`   // of building, 0 to 1
+	Members    int     `json:"members"`              // of the rule that mail goes by
+	Generation uint32  `json:"generation,omitempty"` // of those members; 0 = never built
 }
 
-// Segments returns every segment in order.
+// Segments returns every configured segment in order.
 func (d *DB) Segments() []Info {
-	list := make([]Info, 0, len(d.segments))
-	for i := range d.segments {
-		c := &d.segments[i]
-		info := Info{Name: c.def.Name, Order: c.def.Order, Version: c.def.Version, Where: c.def.Where}
-		if c.err != nil {
-			info.Error = c.err.Error()
+	d.live.mu.RLock()
+	defer d.live.mu.RUnlock()
+	l := &d.live
+	rs := l.current
+	if l.next != nil {
+		rs = l.next
+	}
+	list := make([]Info, 0, len(rs.list))
+	for i := range rs.list {
+		c := &rs.list[i]
+		info := Info{Name: c.def.Name, Order: c.def.Order, Version: c.def.Version, Where: c.def.Where, State: StateLive}
+		if at := l.current.find(c.def.Name); at >= 0 {
+			r := l.current.list[at].roster
+			info.Members, info.Generation = r.size(), r.generation
+		}
+		switch {
+		case c.err != nil:
+			info.State, info.Error, info.Members = StateFailed, c.err.Error(), 0
+		case l.next != nil && c.roster.generation == l.build.Generation:
+			info.State, info.Progress = StateBuilding, l.progress(d.mem.top())
 		}
 		list = append(list, info)
 	}
 	return list
 }
 
+// progress is how much of the base the pass has done; top is the highest id, or
+// a little more.
+func (l *live) progress(top uint64) float64 {
+	return min(float64(l.build.Cursor)/float64(max(top, 1)), 1)
+}
+
 // HasSegment reports whether a segment of that name is defined.
 func (d *DB) HasSegment(name string) bool {
-	return slices.ContainsFunc(d.segments, func(c compiled) bool { return c.def.Name == name })
+	return slices.ContainsFunc(d.Segments(), func(s Info) bool { return s.Name == name })
 }
 
 // Counts is how many contacts are where.
@@ -99,32 +101,39 @@ type Counts struct {
 	First    map[string]int `json:"first"`    // members whose lane the segment decides; "" = no segment
 }
 
-// Counts evaluates every segment for every contact: about 1 us a contact and
-// 10 ns more for each segment. It reads the contacts as of the call.
+// Counts counts from memory: the tiers as of now, the members as of the last
+// turn of the wheel, a second or two ago.
 func (d *DB) Counts(ctx context.Context, now time.Time) (Counts, error) {
 	c := Counts{Tiers: map[string]int{}, Segments: map[string]int{}, First: map[string]int{}}
-	for i := range d.segments {
-		c.Segments[d.segments[i].def.Name] = 0
-		c.First[d.segments[i].def.Name] = 0
+	for _, s := range d.Segments() {
+		c.Segments[s.Name], c.First[s.Name] = s.Members, 0
 	}
-	err := d.walk(ctx, 0, now, func(_ uint64, _ *store.Contact, v *rule.Values) error {
+	var tiers [tier.Count]int
+	d.mem.each(func(_ uint64, st *store.State) {
 		c.Contacts++
-		c.Tiers[v.Slots[rule.SlotTier].Text()]++
-		first := ""
-		for i := range d.segments {
-			s := &d.segments[i]
-			if !s.in(v) {
-				continue
-			}
-			c.Segments[s.def.Name]++
-			if first == "" {
-				first = s.def.Name
-			}
-		}
-		c.First[first]++
-		return nil
+		tiers[d.tiers.Of(history(st), now)]++
 	})
-	return c, err
+	for t, n := range tiers {
+		if n > 0 {
+			c.Tiers[tier.Tier(t).String()] = n
+		}
+	}
+	d.live.mu.RLock()
+	defer d.live.mu.RUnlock()
+	seen := roaring.New()
+	for i := range d.live.current.list {
+		s := &d.live.current.list[i]
+		if s.removed || s.err != nil || s.roster == nil {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return c, err
+		}
+		c.First[s.def.Name] = int(s.roster.bits.GetCardinality() - s.roster.bits.AndCardinality(seen)) //nolint:gosec // at most 2^32
+		seen.Or(s.roster.bits)
+	}
+	c.First[""] = c.Contacts - int(seen.GetCardinality()) //nolint:gosec // at most 2^32
+	return c, nil
 }
 
 // Member is a contact of a segment.
@@ -137,60 +146,43 @@ type Member struct {
 // Members returns up to limit members of a segment with an id above after, in
 // the order of ids.
 func (d *DB) Members(ctx context.Context, name string, after uint64, limit int) ([]Member, error) {
-	i := slices.IndexFunc(d.segments, func(c compiled) bool { return c.def.Name == name })
-	if i < 0 {
+	if !d.HasSegment(name) {
 		return nil, fmt.Errorf("no segment is named %q", name)
 	}
+	now := d.now()
 	var list []Member
-	err := d.walk(ctx, after+1, d.now(), func(id uint64, c *store.Contact, v *rule.Values) error {
-		if len(list) >= limit {
-			return errEnough
-		}
-		if d.segments[i].in(v) {
-			list = append(list, Member{ID: id, Address: c.Address, Tier: v.Slots[rule.SlotTier].Text()})
-		}
-		return nil
-	})
-	if errors.Is(err, errEnough) {
-		err = nil
-	}
-	return list, err
-}
-
-// walk calls fn for every contact from an id on, with the values rules see.
-func (d *DB) walk(ctx context.Context, from uint64, now time.Time, fn func(uint64, *store.Contact, *rule.Values) error) error {
-	v := d.schema.NewValues()
-	accounts := map[uint64][]byte{}
-	return d.store.Contacts(from, func(id uint64, c store.Contact) error {
+	for _, id := range d.memberIDs(name, after, limit) {
 		if err := ctx.Err(); err != nil {
-			return err
+			return nil, err
 		}
-		v.Clear()
-		v.Now = now
-		v.SetTier(d.tierOf(id, now).String())
-		if err := d.schema.Decode(c.Attributes, v.Slots); err != nil {
-			return fmt.Errorf("reading attributes of contact %d: %w", id, err)
+		c, ok, err := d.store.Contact(id)
+		if err != nil {
+			return nil, fmt.Errorf("reading contact %d: %w", id, err)
 		}
-		if account := c.Account(); account != 0 {
-			record, ok := accounts[account]
-			if !ok {
-				a, _, err := d.store.Account(account)
-				if err != nil {
-					return fmt.Errorf("reading account %d: %w", account, err)
-				}
-				if len(accounts) >= walkAccounts {
-					clear(accounts)
-				}
-				record = a.Attributes
-				accounts[account] = record
-			}
-			if err := d.schema.Decode(record, v.Slots); err != nil {
-				return fmt.Errorf("reading attributes of account %d: %w", account, err)
-			}
+		if ok {
+			list = append(list, Member{ID: id, Address: c.Address, Tier: d.tierOf(id, now).String()})
 		}
-		return fn(id, &c, v)
-	})
+	}
+	return list, nil
 }
 
-// walkAccounts bounds the accounts that a walk keeps in memory.
-const walkAccounts = 20_000
+// memberIDs returns up to limit members above an id.
+func (d *DB) memberIDs(name string, after uint64, limit int) []uint64 {
+	d.live.mu.RLock()
+	defer d.live.mu.RUnlock()
+	i := d.live.current.find(name)
+	if i < 0 || after >= 1<<32-1 || limit <= 0 {
+		return nil
+	}
+	c := &d.live.current.list[i]
+	if c.err != nil || c.roster == nil {
+		return nil
+	}
+	var ids []uint64
+	it := c.roster.bits.Iterator()
+	it.AdvanceIfNeeded(bit(after + 1))
+	for it.HasNext() && len(ids) < limit {
+		ids = append(ids, uint64(it.Next()))
+	}
+	return ids
+}

@@ -10,6 +10,7 @@ import (
 	"github.com/seguemta/segue/mta/rfc5321"
 	"github.com/seguemta/segue/segment/rule"
 	"github.com/seguemta/segue/segment/store"
+	"github.com/seguemta/segue/segment/tier"
 )
 
 // idBlock hands out ids that are durably reserved, so that none is ever given
@@ -59,6 +60,7 @@ type tx struct {
 	lifts     []markKey
 	flips     []store.Flip
 	epoch     uint64 // of the queue's log whose events it applies
+	judging
 
 	dry   bool   // it will not be committed: nothing may be reserved for it
 	given uint64 // how many ids it handed out
@@ -99,7 +101,8 @@ func (d *DB) begin() *tx {
 		persons: map[store.PersonID]uint64{}, owned: map[uint64][]store.PersonID{},
 		accounts: map[uint64]*store.Account{}, names: map[string]uint64{}, domains: map[string]uint64{}, groups: map[string]uint64{},
 		edges: map[edgeKey]edgeChange{}, events: map[uint64][]rule.Event{}, visits: map[uint64][]rule.Event{},
-		taken: map[store.MessageHash]store.Verdict{},
+		taken:   map[store.MessageHash]store.Verdict{},
+		judging: judging{causes: map[uint64]string{}, again: map[uint64]bool{}, told: map[uint64]tier.Tier{}},
 	}
 }
 
@@ -222,6 +225,9 @@ func (t *tx) addSuppression(x store.Suppression, contact uint64, at time.Time) b
 
 // commit makes everything durable, then visible.
 func (t *tx) commit() error {
+	if err := t.judge(); err != nil {
+		return err
+	}
 	for id, st := range t.states {
 		t.b.State(id, st)
 	}
@@ -283,6 +289,9 @@ func (t *tx) publish() {
 	for id, st := range t.states {
 		m.set(id, *st)
 	}
+	for _, a := range t.arms {
+		m.arm(a)
+	}
 	for i := range t.suppress {
 		m.suppress(&t.suppress[i])
 	}
@@ -290,6 +299,7 @@ func (t *tx) publish() {
 		m.lift(k.hash, k.scope)
 	}
 	m.mu.Unlock()
+	t.show()
 	for i := range t.suppress {
 		t.d.metrics.suppressed(t.suppress[i].Reason)
 	}

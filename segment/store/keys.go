@@ -31,6 +31,12 @@ import "encoding/binary"
 //	d/DAY/HASH            a message id that came on that day since 1970 (4 bytes): HASH is 16 bytes; a = applied, r = rejected (raw)
 //	P/HMAC/SCOPE          suppression: HMAC-SHA256 of the address key (32 bytes), then the scope
 //	f/SEQUENCE            flip: a contact's tier or suppression changed
+//	Ms/NAME               segment whose members are here: id, generation, version, identity, definition
+//	Mc/SEGMENT/GEN/CHUNK  members with the same upper 16 bits, a roaring bitmap (portable form); 4, 4 and 2 bytes
+//	Md/SEGMENT/CONTACT    change of members under construction: in or out; 4 and 8 bytes
+//	Mb                    the pass that builds members: plan, generation, last contact done
+//	Mf/ACCOUNT            account that changed: last of its contacts that was judged again, 8 bytes (raw)
+//	t/SECOND/CONTACT      time wheel: when a contact is judged again; 4 and 8 bytes, no value
 //	g/HASH                progress of an import: HASH is 16 bytes over the file's name and its first bytes
 //
 // The slash stands for nothing: prefixes are exactly the bytes before it.
@@ -54,6 +60,12 @@ const (
 	prefixSuppression = "P"
 	prefixFlip        = "f"
 	prefixImport      = "g"
+	prefixSegment     = "Ms"
+	prefixMembers     = "Mc"
+	prefixDelta       = "Md"
+	prefixBuild       = "Mb"
+	prefixFanOut      = "Mf"
+	prefixWheel       = "t"
 )
 
 // Meta keys, each under prefixMeta.
@@ -64,6 +76,12 @@ const (
 	metaEdges    = "edges"    // the same for edge ids
 	metaNumbered = "numbered" // there is no contact of layout 1 with an account any more (raw)
 	metaFlips    = "flips"    // sequence of the last flip ever written, 8 bytes (raw)
+
+	metaCheckpoint = "checkpoint" // last flip that the members in Mc include, 8 bytes (raw)
+	metaSegments   = "segments"   // last id given to a segment, 8 bytes (raw)
+	metaWheel      = "wheel"      // entry up to which the wheel has been turned, as in its key (raw)
+	metaVerified   = "verified"   // last contact that the verifier has looked at, 8 bytes (raw)
+	metaJudged     = "judged"     // identity of the rules and tiers that the wheel's deadlines are of, 16 bytes (raw)
 )
 
 // Name and version of the format. A change to a layout raises the version of

@@ -79,13 +79,18 @@ func TestEveryMistakeInAConfigurationIsSaidAtOnce(t *testing.T) {
 	}
 }
 
-// atLines puts the number of the line that begins with a text for each <text>.
+// atLines puts the number of the line that begins with a text for each <text>, of
+// the line above it for each <^text>.
 func atLines(t *testing.T, want, file string) string {
 	t.Helper()
 	return regexp.MustCompile(`<[^>]*>`).ReplaceAllStringFunc(want, func(mark string) string {
-		n := slices.IndexFunc(strings.Split(file, "\n"), func(line string) bool { return strings.HasPrefix(line, mark[1:len(mark)-1]) })
+		begin, above := strings.CutPrefix(mark[1:len(mark)-1], "^")
+		n := slices.IndexFunc(strings.Split(file, "\n"), func(line string) bool { return strings.HasPrefix(line, begin) })
 		if n < 0 {
-			t.Errorf("no line begins with %s", mark)
+			t.Errorf("no line begins with %s", begin)
+		}
+		if above {
+			return strconv.Itoa(n)
 		}
 		return strconv.Itoa(n + 1)
 	})
@@ -96,7 +101,7 @@ const broken = `FILE:<budget_zone>: budget_zone: "Mars" is not a time zone known
 FILE:<maximum_size>: listener[0].maximum_size: unknown key (did you mean "max_size"?)
 FILE:<purpose = "feedbak">: listener[2].purpose: "feedbak" is not one of submission, feedback (did you mean "feedback"?)
 FILE:<key_file = "DIRMARK/dkim/missing>: domain[example.com].dkim[e2026].key_file: DIR/dkim/missing.pem cannot be read: no such file or directory (the file must exist and be readable by the user that segue runs as)
-FILE:<name = "t1">: source[t1]: warning: is in no pool: nothing leaves through it (name it in a [[pool.member]])
+FILE:<^name = "t1">: source[t1]: warning: is in no pool: nothing leaves through it (name it in a [[pool.member]])
 FILE:<source = "t2">: pool[transactional].member[t2].source: there is no source "t2" (did you mean "t1"?)
 FILE:<where = 'contact.sttus>: segment[high-value-trial].where: column 1: unknown attribute contact.sttus (did you mean contact.status?)
 segue: FILE is not valid: 6 errors, 1 warning

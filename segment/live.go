@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package segment
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/seguemta/segue/segment/rule"
+	"github.com/seguemta/segue/segment/store"
+)
+
+// live is who is in which segment, and what keeps that true: the segments that
+// mail goes by, those under construction, and the time wheel's place.
+//
+// Members change in [tx.commit] alone, together with what changed them. Who
+// writes holds d.write and then mu; who reads holds mu.
+type live struct {
+	mu      sync.RWMutex
+	current *ruleset // what mail goes by
+	next    *ruleset // what is built beside it; nil = nothing
+
+	build  store.Build         // how far next is; what is behind its cursor is done
+	window uint64              // contacts up to this one are read by the pass at this moment
+	missed map[uint64]struct{} // of those, written since
+
+	checkpoint uint64    // last flip that the stored members include
+	unstored   uint64    // first flip of membership that they may lack, 0 = none: an open needs it
+	wanted     uint64    // flips up to this one may go as far as the consumers are concerned
+	turned     store.Due // entry up to which the wheel has been turned
+	spreading  bool      // there may be accounts whose contacts are still to be judged
+	stored     time.Time // when the members were last stored
+	verifier   verifier
+}
+
+// ruleset is a set of segments that were compiled together. Only the members
+// change.
+type ruleset struct {
+	list   []compiled // in order; their numbers are those of the set
+	set    *rule.Set
+	every  []int // all, referred-to ones first
+	byTier []int // of those, the ones that read the tier
+}
+
+// compiled is a segment ready to be asked. Without a rule it has no members.
+type compiled struct {
+	def      Definition
+	rule     *rule.Rule // nil where err is set
+	err      error
+	identity [16]byte
+	removed  bool    // no longer configured: it goes with the next swap
+	frozen   bool    // its rule cannot be asked any more: the members stand until the next swap
+	roster   *roster // nil: never built, no members
+}
+
+// in reports whether a subject is in the segment.
+func (c *compiled) in(s *subject) bool {
+	if !c.rule.Paired() {
+		return c.rule.Match(s.pairs[0])
+	}
+	return slices.ContainsFunc(s.pairs, c.rule.Match)
+}
+
+// rules is what mail goes by.
+func (d *DB) rules() *ruleset {
+	d.live.mu.RLock()
+	defer d.live.mu.RUnlock()
+	return d.live.current
+}
+
+// compileAll orders and compiles segments. A rule that does not compile is kept
+// with its error; a name that stands there twice is refused.
+func (d *DB) compileAll(defs []Definition) (*ruleset, error) {
+	defs = slices.Clone(defs)
+	slices.SortStableFunc(defs, func(a, b Definition) int {
+		return cmp.Compare(a.Order, b.Order)
+	})
+	rules := make([]rule.Definition, 0, len(defs))
+	seen := map[string]bool{}
+	for i := range defs {
+		def := &defs[i]
+		if def.Name == "" || seen[def.Name] {
+			return nil, fmt.Errorf("segment %q is defined twice or has no name", def.Name)
+		}
+		seen[def.Name] = true
+		if def.Version == 0 {
+			def.Version = RuleVersion(def.Where)
+		}
+		rules = append(rules, rule.Definition{Name: def.Name, Where: def.Where, Include: def.Include, Exclude: def.Exclude})
+	}
+	rs := &ruleset{set: d.schema.CompileSet(rules)}
+	rs.every, rs.byTier = rs.set.Order(), rs.set.Affected(rule.Change{Slots: []int{rule.SlotTier}})
+	unread := unread(rs.set)
+	for i := range defs {
+		c := compiled{def: defs[i], rule: rs.set.Rule(i), err: rs.set.Err(i)}
+		if c.err == nil && unread[i] {
+			c.rule, c.err = nil, errUnread
+		}
+		c.identity = d.identify(&c, rs.set.Key(i))
+		rs.list = append(rs.list, c)
+	}
+	return rs, nil
+}
+
+// errUnread refuses what nobody keeps yet: such a rule would not fail, it would
+// find that nothing ever happened.
+var errUnread = errors.New("conditions on events and on the contacts of an account are not kept live yet; such a segment has no members")
+
+// unread is the rules that ask for events or for an account's contacts, and
+// those that refer to them.
+func unread(set *rule.Set) map[int]bool {
+	var what rule.Change
+	for i := range set.Series() {
+		what.Series = append(what.Series, i)
+	}
+	for i := range set.Counted() {
+		what.Counted = append(what.Counted, i)
+	}
+	found := map[int]bool{}
+	if len(what.Series)+len(what.Counted) > 0 {
+		for _, i := range set.Affected(what) {
+			found[i] = true
+		}
+	}
+	return found
+}
+
+// identify computes what decides who is in a segment: its definition with all
+// that it refers to, the types of what it reads, and how tiers are judged. Where
+// that is another, the members may be others.
+func (d *DB) identify(c *compiled, key [16]byte) [16]byte {
+	h := sha256.New()
+	text := func(s string) {
+		h.Write(binary.AppendUvarint(nil, uint64(len(s))))
+		h.Write([]byte(s))
+	}
+	h.Write(key[:])
+	text(fmt.Sprintf("%q %d %q %q %v %+v", c.def.Where, c.def.Version, c.def.Include, c.def.Exclude, c.err != nil, d.tiers))
+	if c.rule != nil {
+		for _, name := range c.rule.Reads() {
+			_, kind, _ := d.schema.Slot(name)
+			text(name + " " + kind.String())
+		}
+	}
+	return [16]byte(h.Sum(nil))
+}
+
+// find returns the place of a segment, -1 if there is none.
+func (rs *ruleset) find(name string) int {
+	return slices.IndexFunc(rs.list, func(c compiled) bool { return c.def.Name == name && !c.removed })
+}
+
+// subject is a contact as rules see it at one instant: once for each of its
+// accounts, at least once.
+type subject struct {
+	id      uint64
+	address string // as it was written
+	pairs   []*rule.Values
+	spare   []*rule.Values
+	set     *rule.Set // that the values are of
+	in      []bool    // by segment, what judge found
+}
+
+// subject hands out a subject for reuse.
+func (d *DB) subject(rs *ruleset) *subject {
+	s, ok := d.subjects.Get().(*subject)
+	if !ok {
+		s = &subject{}
+	}
+	s.fit(rs)
+	return s
+}
+
+// fit makes the values those of a ruleset.
+func (s *subject) fit(rs *ruleset) {
+	if s.set != rs.set {
+		s.set, s.spare = rs.set, []*rule.Values{rs.set.NewValues()}
+		s.in = make([]bool, rs.set.Len())
+	}
+}
+
+// source is where the records of a subject come from.
+type source interface {
+	contact(id uint64) (*store.Contact, error)
+	account(id uint64) (*store.Account, error)
+	peek(id uint64) store.State
+}
+
+// read makes the subject the contact with an id, 0 for one nobody knows. It
+// returns the record and the primary account, if there are any.
+func (s *subject) read(d *DB, from source, id uint64, now time.Time) (*store.Contact, *store.Account, error) {
+	s.id, s.address = id, ""
+	v := s.pair(0)
+	v.Clear()
+	v.Now, v.Contact = now, id
+	st := store.State{}
+	if id != 0 {
+		st = from.peek(id)
+	}
+	v.SetTier(d.tiers.Of(history(&st), now).String())
+	if id == 0 {
+		return nil, nil, nil
+	}
+	c, err := from.contact(id)
+	if err != nil {
+		return nil, nil, err
+	}
+	s.address = c.Address
+	if err := d.schema.Decode(c.Attributes, v.Slots); err != nil {
+		return c, nil, fmt.Errorf("reading attributes of contact %d: %w", id, err)
+	}
+	builtIn(v.Slots, c)
+	for n := len(c.Edges) - 1; n > 0; n-- {
+		if _, err := s.join(d, from, c, n); err != nil {
+			return c, nil, err
+		}
+	}
+	if len(c.Edges) == 0 {
+		return c, nil, nil
+	}
+	a, err := s.join(d, from, c, 0)
+	return c, a, err
+}
+
+// pair returns the values of the nth account, and makes the subject that long.
+func (s *subject) pair(n int) *rule.Values {
+	for len(s.spare) <= n {
+		s.spare = append(s.spare, s.set.NewValues())
+	}
+	s.pairs = s.spare[:n+1]
+	return s.spare[n]
+}
+
+// join sets the values of a contact's nth account, beside its own. The first
+// comes last: its values are those that the others begin with.
+func (s *subject) join(d *DB, from source, c *store.Contact, n int) (*store.Account, error) {
+	e := &c.Edges[n]
+	a, err := from.account(e.Account)
+	if err != nil {
+		return nil, err
+	}
+	if len(s.pairs) <= n {
+		s.pair(n)
+	}
+	v := s.spare[n]
+	if own := s.spare[0]; v != own {
+		v.Clear()
+		copy(v.Slots, own.Slots)
+		v.Now, v.Contact = own.Now, own.Contact
+	}
+	v.Account = e.Account
+	if e.Role != "" {
+		v.Slots[rule.SlotRole] = rule.TextValue(e.Role)
+	}
+	if err := d.schema.Decode(a.Attributes, v.Slots); err != nil {
+		return a, fmt.Errorf("reading attributes of account %d: %w", e.Account, err)
+	}
+	return a, nil
+}
+
+// builtIn sets the built-in names that a contact's record knows.
+func builtIn(slots []rule.Value, c *store.Contact) {
+	text := func(slot int, s string) {
+		if s != "" {
+			slots[slot] = rule.TextValue(s)
+		}
+	}
+	text(rule.SlotLanguage, c.Language)
+	text(rule.SlotTimeZone, c.Zone)
+	text(rule.SlotSource, c.Source)
+	text(rule.SlotImportBatch, c.Batch)
+	if len(c.Tags) > 0 {
+		slots[rule.SlotTags] = rule.ListValue(c.Tags...)
+	}
+	if len(c.Lists) > 0 {
+		slots[rule.SlotLists] = rule.ListValue(c.Lists...)
+	}
+	slots[rule.SlotConsentAt], slots[rule.SlotCreatedAt] = rule.TimeValue(c.Consent), rule.TimeValue(c.Created)
+}
+
+// ask asks some rules about a subject, referred-to ones first; s.in has their
+// answers. What the others say comes from the members: the caller holds d.write,
+// unless all are asked.
+func (rs *ruleset) ask(s *subject, which []int) {
+	if len(which) < len(rs.every) {
+		for i := range rs.list {
+			s.refer(i, rs.list[i].roster.has(s.id))
+		}
+	}
+	for _, i := range which {
+		s.in[i] = rs.list[i].in(s)
+		s.refer(i, s.in[i])
+	}
+}
+
+// judge is ask, and returns the first instant after which time alone may change
+// one of the answers, zero for never.
+func (rs *ruleset) judge(s *subject, which []int) time.Time {
+	rs.ask(s, which)
+	var next time.Time
+	for _, i := range which {
+		c := &rs.list[i]
+		for _, v := range s.pairs {
+			if at, ok := c.rule.NextChange(v); ok {
+				next = sooner(next, at)
+			}
+			if !c.rule.Paired() {
+				break
+			}
+		}
+	}
+	return next
+}
+
+// refer lets rules that refer to a segment know who is in it.
+func (s *subject) refer(i int, in bool) {
+	for _, v := range s.pairs {
+		v.Members.Set(i, in)
+	}
+}
+
+// sooner is the earlier of two instants, of which zero means never.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// stored is the source that reads what is committed. It keeps the accounts it
+// has read: use it for one moment, or one batch.
+type stored struct {
+	d        *DB
+	accounts map[uint64]*store.Account // nil = it keeps none
+	have     *store.Contact            // read already; nil = read it
+}
+
+func (d *DB) stored() *stored { return &stored{d: d} }
+
+func (r *stored) peek(id uint64) store.State {
+	st, _ := r.d.mem.state(id)
+	return st
+}
+
+func (r *stored) contact(id uint64) (*store.Contact, error) {
+	if r.have != nil {
+		return r.have, nil
+	}
+	c, ok, err := r.d.store.Contact(id)
+	if err != nil {
+		return nil, fmt.Errorf("reading contact %d: %w", id, err)
+	}
+	if !ok {
+		return nil, fmt.Errorf("%w: contact %d is indexed but has no record", store.ErrCorrupt, id)
+	}
+	return &c, nil
+}
+
+func (r *stored) account(id uint64) (*store.Account, error) {
+	if a, ok := r.accounts[id]; ok {
+		return a, nil
+	}
+	a, ok, err := r.d.store.Account(id)
+	if err != nil || !ok {
+		return nil, fmt.Errorf("reading account %d: %w", id, orCorrupt(err))
+	}
+	if len(r.accounts) >= walkAccounts {
+		clear(r.accounts)
+	}
+	if r.accounts != nil {
+		r.accounts[id] = &a
+	}
+	return &a, nil
+}
+
+// walkAccounts bounds the accounts that a source keeps in memory.
+const walkAccounts = 20_000

@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package segment
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/RoaringBitmap/roaring/v2"
+
+	"github.com/seguemta/segue/segment/store"
+)
+
+// A segment whose definition is new has its members made by one pass over all
+// contacts, beside those that mail goes by. The pass makes the members of all
+// such segments at once. It reads a window of contacts without the lock, on
+// every core, and takes in what it found under the lock; what was written
+// meanwhile is judged again. Behind its cursor, writes keep both generations
+// true. When it is through, all segments are swapped in one commit.
+
+const (
+	// buildWindow is the contacts of one step: a quarter of a chunk. It is a power
+	// of 2, as is buildKept: at its multiples a pass goes on after a restart.
+	buildWindow = 1 << 14
+	buildKept   = 1 << 16
+	// buildAtOnce is up to how many contacts are judged while the store is
+	// opened, so that small bases never see a segment that is not there yet.
+	buildAtOnce = 20_000
+	// swapListed is the most memberships that a swap tells one by one.
+	swapListed = 1000
+)
+
+// buildStep takes the pass one window on, and swaps at its end. It reports
+// whether there is more to do.
+func (d *DB) buildStep(ctx context.Context) (bool, error) {
+	from, to, err := d.openWindow()
+	switch {
+	case err != nil || from == 0:
+		return false, err
+	case to < from:
+		return d.swap()
+	}
+	parts, err := d.judgeWindow(ctx, from, to)
+	if err != nil {
+		return false, err
+	}
+	return true, d.takeWindow(from, to, parts)
+}
+
+// openWindow says which contacts come next: from is 0 where nothing is built, and
+// to is below it where all are done.
+func (d *DB) openWindow() (from, to uint64, err error) {
+	d.write.Lock()
+	defer d.write.Unlock()
+	l := &d.live
+	if d.write.closed {
+		return 0, 0, errClosed
+	}
+	if l.next == nil {
+		return 0, 0, nil
+	}
+	from = l.build.Cursor + 1
+	to = min(from|(d.window-1), d.write.contacts.next-1)
+	l.window, l.missed = to, map[uint64]struct{}{}
+	return from, to, nil
+}
+
+// found is what one worker found in a part of a window.
+type found struct {
+	members []*roaring.Bitmap // by segment; nil for one that is not built
+	arms    []armed
+}
+
+// judgeWindow judges a window of contacts as they are stored, on every core.
+func (d *DB) judgeWindow(ctx context.Context, from, to uint64) ([]found, error) {
+	workers := uint64(max(runtime.GOMAXPROCS(0), 1))
+	parts, errs := make([]found, workers), make([]error, workers)
+	now := d.settled()
+	size := (to - from + workers) / workers
+	var group sync.WaitGroup
+	for w := range workers {
+		first := from + w*size
+		last := min(first+size-1, to)
+		if first <= last {
+			group.Go(func() { errs[w] = d.judgeRange(ctx, first, last, now, &parts[w]) })
+		}
+	}
+	group.Wait()
+	return parts, errors.Join(errs...)
+}
+
+func (d *DB) judgeRange(ctx context.Context, first, last uint64, now time.Time, out *found) error {
+	rs, generation := d.live.next, d.live.build.Generation
+	out.members = make([]*roaring.Bitmap, len(rs.list))
+	var building []int
+	for _, i := range rs.every {
+		if rs.list[i].roster.generation == generation {
+			out.members[i] = roaring.New()
+			building = append(building, i)
+		}
+	}
+	s := &subject{}
+	s.fit(rs)
+	from := d.stored()
+	from.accounts = map[uint64]*store.Account{}
+	err := d.store.Contacts(first, func(id uint64, c store.Contact) error {
+		if id > last {
+			return errEnough
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		from.have = &c
+		if _, _, err := s.read(d, from, id, now); err != nil {
+			return err
+		}
+		st := from.peek(id)
+		a := armed{id: id, second: deadline(d.deadlineOf(rs, s, &st, now, rs.every))}
+		for _, i := range building {
+			if s.in[i] {
+				out.members[i].Add(bit(id))
+			}
+		}
+		if a.second != 0 {
+			out.arms = append(out.arms, a)
+		}
+		return nil
+	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return err
+}
+
+// deadlineOf judges a subject and returns when time alone may change its tier or
+// one of the answers.
+func (d *DB) deadlineOf(rs *ruleset, s *subject, st *store.State, now time.Time, which []int) time.Time {
+	next := rs.judge(s, which)
+	if at, _, ok := d.tiers.NextChange(history(st), now); ok {
+		next = sooner(next, at)
+	}
+	return next
+}
+
+// takeWindow takes in what was found, and judges again what was written
+// meanwhile.
+func (d *DB) takeWindow(from, to uint64, parts []found) error {
+	d.write.Lock()
+	defer d.write.Unlock()
+	if d.write.closed {
+		return errClosed
+	}
+	l := &d.live
+	t := d.begin()
+	defer t.close()
+	t.cause = causeDefinition
+	for id := range l.missed {
+		t.again[id] = false
+	}
+	for _, p := range parts {
+		t.armAll(p.arms)
+	}
+	l.take(from, to, parts)
+	var list []saved
+	if to&(d.kept-1) == d.kept-1 { // a chunk is complete
+		var err error
+		if list, err = l.save(t.b); err != nil {
+			return err
+		}
+	}
+	if err := t.commit(); err != nil {
+		l.build.Cursor = from - 1
+		return err
+	}
+	for _, x := range list {
+		delete(x.r.dirty, x.n)
+	}
+	return nil
+}
+
+// armAll sets deadlines that the pass found, where they are sooner.
+func (t *tx) armAll(arms []armed) {
+	for _, x := range arms {
+		have, known := t.d.mem.armed(x.id)
+		if !known {
+			continue
+		}
+		a := have
+		t.arm(&a, instant(x.second), false)
+		if a.second != have.second {
+			t.arms = append(t.arms, a)
+		}
+	}
+}
+
+// take replaces the members of a window in what is built.
+func (l *live) take(from, to uint64, parts []found) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range l.next.list {
+		r := l.next.list[i].roster
+		if r.generation != l.build.Generation {
+			continue
+		}
+		r.bits.RemoveRange(from, to+1)
+		for _, p := range parts {
+			if p.members != nil && p.members[i] != nil {
+				r.bits.Or(p.members[i])
+			}
+		}
+		r.dirty[uint16(to>>16)] = struct{}{} //nolint:gosec // ids are below 2^32
+	}
+	l.build.Cursor, l.window = to, 0
+}
+
+// save writes the changed chunks of what is built, and how far it is. The caller
+// holds d.write.
+func (l *live) save(b *store.Batch) ([]saved, error) {
+	var list []saved
+	for i := range l.next.list {
+		r := l.next.list[i].roster
+		if r.generation != l.build.Generation {
+			continue
+		}
+		some, err := r.save(b, 1<<30)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, some...)
+	}
+	b.Build(l.build)
+	return list, nil
+}
+
+// swap makes the new generation what mail goes by, in one commit. It reports
+// whether the pass has to go on instead, because somebody came in.
+func (d *DB) swap() (bool, error) {
+	d.write.Lock()
+	defer d.write.Unlock()
+	if d.write.closed {
+		return false, errClosed
+	}
+	l := &d.live
+	if l.build.Cursor+1 < d.write.contacts.next {
+		return true, nil
+	}
+	t := d.begin()
+	defer t.close()
+	t.cause = causeDefinition
+	list, err := l.save(t.b)
+	if err != nil {
+		return false, err
+	}
+	if err := t.swap(d.settled()); err != nil {
+		return false, err
+	}
+	if err := t.commit(); err != nil {
+		return false, err
+	}
+	for _, x := range list {
+		delete(x.r.dirty, x.n)
+	}
+	l.mu.Lock()
+	l.current, l.next, l.window = l.next, nil, 0
+	l.mu.Unlock()
+	for i := range l.current.list {
+		if c := &l.current.list[i]; c.roster.generation == l.build.Generation && c.err == nil {
+			d.log.Info("segment is live with its rule", slog.String("segment", c.def.Name), slog.Int("members", c.roster.size()))
+		}
+	}
+	return false, nil
+}
+
+// swap writes everything that a swap changes.
+func (t *tx) swap(now time.Time) error {
+	d, l := t.d, &t.d.live
+	chunks := uint16(d.write.contacts.next >> 16) //nolint:gosec // ids are below 2^32
+	var changes []change
+	last := uint32(0)
+	for i := range l.next.list {
+		c := &l.next.list[i]
+		last = max(last, c.roster.id)
+		if c.roster.generation != l.build.Generation {
+			continue
+		}
+		x := change{c: c, entered: c.roster.bits, left: roaring.New()}
+		if at := l.current.find(c.def.Name); at >= 0 {
+			old := l.current.list[at].roster
+			x.entered, x.left = roaring.AndNot(c.roster.bits, old.bits), roaring.AndNot(old.bits, c.roster.bits)
+			t.b.DeleteMembers(old.id, old.generation, chunks)
+		}
+		changes = append(changes, x)
+		if !x.entered.IsEmpty() || !x.left.IsEmpty() {
+			t.flip(store.Flip{
+				Time: now, Kind: FlipRebuilt, Cause: causeDefinition, Segment: c.def.Name, Version: c.def.Version,
+				Entered: x.entered.GetCardinality(), Left: x.left.GetCardinality(),
+			})
+		}
+	}
+	if err := t.list(changes, now); err != nil {
+		return err
+	}
+	since := d.write.flips + uint64(len(t.flips))
+	t.b.LastFlip(since)
+	for i := range changes {
+		c := changes[i].c
+		c.roster.since = since
+		t.b.Segment(&store.Segment{
+			Name: c.def.Name, ID: c.roster.id, Generation: c.roster.generation, Since: c.roster.since, Version: c.def.Version,
+			Identity: c.identity, Where: c.def.Where, Include: c.def.Include, Exclude: c.def.Exclude,
+		})
+	}
+	for i := range l.current.list {
+		if c := &l.current.list[i]; c.removed {
+			t.b.DeleteSegment(c.def.Name)
+			t.b.DeleteMembers(c.roster.id, c.roster.generation, chunks)
+		}
+	}
+	t.b.SegmentIDs(last)
+	t.b.DeleteBuild()
+	t.b.Judged(l.build.Plan)
+	return nil
+}
+
+// change is what a swap does to the members of one segment.
+type change struct {
+	c             *compiled
+	entered, left *roaring.Bitmap
+}
+
+// list notes every membership that a swap changes, if they are few: a million
+// flips in one commit would hold up everything else, and who follows a segment
+// reads its members faster than a million flips.
+func (t *tx) list(changes []change, now time.Time) error {
+	n := uint64(0)
+	for _, x := range changes {
+		n += x.entered.GetCardinality() + x.left.GetCardinality()
+	}
+	if n > swapListed {
+		return nil
+	}
+	for _, x := range changes {
+		for _, side := range []struct {
+			bits *roaring.Bitmap
+			in   bool
+		}{{x.entered, true}, {x.left, false}} {
+			for _, id := range side.bits.ToArray() {
+				c, err := t.contact(uint64(id))
+				if err != nil {
+					return err
+				}
+				t.membership(x.c, &subject{id: uint64(id), address: c.Address}, side.in, now)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package segment
+
+import (
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/seguemta/segue/segment/store"
+)
+
+// sweepBatch is the most entries of the wheel in one commit: deadlines meet at
+// midnight, and events and checks wait for the writer meanwhile.
+const sweepBatch = 256
+
+// setBack is how far the clock may run back before what was judged since is
+// judged again.
+const setBack = time.Minute
+
+// sweep judges contacts whose deadline has come, up to sweepBatch, and reports
+// whether there may be more. All that is due for a contact is judged at once, so
+// two conditions that change together do not make it leave and enter. While
+// the clock is in doubt settled stands still, and nothing becomes due.
+func (d *DB) sweep() (bool, error) {
+	d.write.Lock()
+	defer d.write.Unlock()
+	if d.write.closed {
+		return false, errClosed
+	}
+	now := d.settled()
+	l := &d.live
+	if now.Before(instant(l.turned.Second).Add(-setBack)) {
+		d.setBack(now)
+	}
+	t := d.begin()
+	defer t.close()
+	t.cause = causeTime
+	last, n := l.turned, 0
+	err := d.store.Wheel(l.turned, seconds(now), func(x store.Due) error {
+		if n == sweepBatch {
+			return errEnough
+		}
+		n++
+		last = x
+		t.b.DeleteDue(x)
+		if have, known := d.mem.armed(x.Contact); known && have.second == x.Second {
+			t.again[x.Contact] = true
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		return false, err
+	}
+	if n == 0 {
+		return false, nil
+	}
+	t.b.Turned(last)
+	l.turned = last
+	return n == sweepBatch, t.commit()
+}
+
+// setBack starts the wheel again where a clock that was set back now stands, and
+// has everybody judged again: their deadlines were computed in a future that has
+// not come.
+func (d *DB) setBack(now time.Time) {
+	d.log.Warn("the clock was set back, every contact is judged again", slog.Time("from", instant(d.live.turned.Second)), slog.Time("to", now))
+	d.live.turned = store.Due{Second: seconds(now)}
+	d.live.verifier.hurry = d.write.contacts.next
+	d.live.verifier.cursor = 0
+}
+
+// loadWheel reads every deadline into memory.
+func (d *DB) loadWheel() error {
+	var err error
+	if d.live.turned, err = d.store.Turned(); err != nil {
+		return err
+	}
+	at := instant(d.live.turned.Second)
+	d.mem.each(func(id uint64, st *store.State) {
+		d.mem.arm(armed{id: id, tier: d.tiers.Of(history(st), at)})
+	})
+	return d.store.Wheel(d.live.turned, 1<<32-1, func(x store.Due) error {
+		if a, known := d.mem.armed(x.Contact); known && a.second == 0 {
+			a.second = x.Second
+			d.mem.arm(a)
+		}
+		return nil
+	})
+}
