@@ -14,7 +14,7 @@ import (
 // pure names the packages without clock, goroutine and I/O: the same facts
 // give the same decisions, so that sixty days pass in milliseconds.
 const pure = `
-queue/schedule segment/rule segment/tier segment/score segment/stats
+queue/schedule segment/rule segment/tier segment/score segment/signal segment/stats
 reputation/warmup reputation/throttle reputation/bounce reputation/breaker
 mta/event mta/rfc5321 mta/codec mta/verp mta/clock
 `

@@ -40,6 +40,8 @@ func (c *Config) check() []Problem {
 	k.providers()
 	k.tiers()
 	k.policies()
+	k.scores()
+	k.signal()
 	for _, plan := range c.Plans {
 		k.plan(plan)
 	}

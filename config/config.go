@@ -83,6 +83,8 @@ type Config struct {
 	Rehearsal Rehearsal `toml:"rehearsal"`
 	HTTP      HTTP      `toml:"http"`
 	Public    Public    `toml:"public"`
+	Scoring   Scoring   `toml:"scoring"`
+	Signal    Signal    `toml:"signal"`
 
 	Listeners   []Listener   `toml:"listener"`
 	Credentials []Credential `toml:"credential"`
@@ -97,6 +99,7 @@ type Config struct {
 	Attributes  []Attribute  `toml:"attribute"`
 	Tiers       []Tier       `toml:"tier"`
 	Segments    []Segment    `toml:"segment"`
+	Scores      []Score      `toml:"score"`
 
 	index index
 }

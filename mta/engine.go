@@ -141,7 +141,8 @@ func (e *Engine) openStores() error {
 	}
 	e.people, err = segment.Open(segment.Options{
 		Dir: filepath.Join(string(e.c.DataDir), "contacts"), FS: e.o.PeopleFS, Cache: e.cache, SuppressionKey: secrets.suppression,
-		Schema: e.plan.schema, Tiers: e.plan.tierRules, Segments: e.plan.segments, Now: e.o.Now, Settled: e.time.Settled,
+		Schema: e.plan.schema, Tiers: e.plan.tierRules, Segments: e.plan.segments,
+		Scores: e.plan.scores, Signals: e.plan.signals, Now: e.o.Now, Settled: e.time.Settled,
 		Retention: e.c.Events.Retention.Std(),
 		Logger:    e.log.With(slog.String("component", "contacts")), Registerer: e.o.Registry,
 	})

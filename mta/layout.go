@@ -4,6 +4,7 @@ package mta
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/seguemta/segue/config"
@@ -16,6 +17,8 @@ import (
 	"github.com/seguemta/segue/reputation/bounce"
 	"github.com/seguemta/segue/segment"
 	"github.com/seguemta/segue/segment/rule"
+	"github.com/seguemta/segue/segment/score"
+	"github.com/seguemta/segue/segment/signal"
 	"github.com/seguemta/segue/segment/tier"
 )
 
@@ -27,6 +30,8 @@ type layout struct {
 	schema    *rule.Schema
 	segments  []segment.Definition
 	tierRules tier.Rules
+	scores    *score.Model // nil = none are configured
+	signals   signal.Rules
 	secrets   *secrets
 	bounces   *bounce.Table
 
@@ -52,12 +57,14 @@ type layout struct {
 // newLayout converts a configuration that Check found no errors in.
 func newLayout(c *config.Config) (*layout, error) {
 	l := &layout{zones: newZones(c.BudgetZone.Std())}
-	var p1, p2, p3 []config.Problem
+	var p1, p2, p3, p4 []config.Problem
 	l.keys, p1 = keys(c)
 	l.tierRules, p2 = tiers(c)
 	l.schema, l.segments, p3 = rules(c)
+	l.scores, p4 = scoring(c, l.schema)
+	l.signals = signals(c)
 	var errs []error
-	for _, p := range append(append(p1, p2...), p3...) {
+	for _, p := range slices.Concat(p1, p2, p3, p4) {
 		if !p.Warning {
 			errs = append(errs, errors.New(p.String()))
 		}

@@ -143,6 +143,9 @@ func (t *tx) apply(e *event.Event) error {
 	if id == 0 {
 		return nil
 	}
+	if e.Kind == event.Delivered {
+		t.learnDelivery(addr.Domain, e.Time)
+	}
 	return t.mailEvent(id, e)
 }
 

@@ -43,6 +43,8 @@ type Contact struct {
 	AccountDomain string                `json:"account_domain,omitempty"`
 	Accounts      []Membership          `json:"accounts,omitempty"` // all of them, the primary one first
 	Attributes    map[string]rule.Value `json:"attributes"`         // by full name: contact.x, account.x
+	Scores        *Scores               `json:"scores,omitempty"`   // absent where no [[score]] is configured
+	Hits          []Hit                 `json:"hits,omitempty"`     // the newest opens and clicks, and what they were taken for
 	Segments      []Match               `json:"segments"`
 	Suppressions  []Suppression         `json:"suppressions"`
 }
@@ -100,10 +102,19 @@ func (d *DB) Contact(addr rfc5321.Address, now time.Time) (Contact, error) {
 	if out.Accounts, err = d.memberships(c); err != nil {
 		return Contact{}, err
 	}
+	if out.Scores, err = d.scoresOf(s); err != nil {
+		return Contact{}, err
+	}
+	if out.Hits, err = d.hitsOf(id, shownHits); err != nil {
+		return Contact{}, err
+	}
 	out.Segments = d.matches(rs, s)
 	out.Suppressions, err = d.SuppressionsOf(addr)
 	return out, err
 }
+
+// shownHits is how many opens and clicks of a contact are shown.
+const shownHits = 10
 
 // memberships reads the accounts of a contact.
 func (d *DB) memberships(c *store.Contact) ([]Membership, error) {

@@ -48,6 +48,20 @@ func (d *DB) Events(contact uint64, from time.Time, limit int) ([]Event, error) 
 	return d.events(contact, start, limit)
 }
 
+// event returns one event; false where there is none.
+func (d *DB) event(k store.EventKey) (rule.Event, bool, error) {
+	s, ok, err := d.store.Event(k)
+	if err != nil || !ok {
+		return rule.Event{}, false, err
+	}
+	e := rule.Event{Name: s.Name, Time: s.Time, Message: s.Message, Contact: k.Contact, Account: s.Account}
+	e.Properties = map[string]rule.Value{}
+	if err := rule.Records(s.Properties, func(name string, v rule.Value) { e.Properties[name] = v }); err != nil {
+		return e, false, fmt.Errorf("properties of event %q of contact %d: %w", s.Name, k.Contact, err)
+	}
+	return e, true, nil
+}
+
 func (d *DB) events(contact uint64, from int64, limit int) ([]rule.Event, error) {
 	var list []rule.Event
 	err := d.store.Events(contact, from, func(s store.Event) error {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/seguemta/segue/segment/rule"
+	"github.com/seguemta/segue/segment/score"
 	"github.com/seguemta/segue/segment/store"
 )
 
@@ -46,6 +47,7 @@ type ruleset struct {
 	set    *rule.Set
 	every  []int // all, referred-to ones first
 	byTier []int // of those, the ones that read the tier
+	scored bool  // one of them reads a score
 }
 
 // compiled is a segment ready to be asked. Without a rule it has no members.
@@ -97,6 +99,7 @@ func (d *DB) compileAll(defs []Definition) (*ruleset, error) {
 	rs := &ruleset{set: d.schema.CompileSet(rules)}
 	rs.every, rs.byTier = rs.set.Order(), rs.set.Affected(rule.Change{Slots: []int{rule.SlotTier}})
 	unread := unread(rs.set)
+	rs.scored = rs.reads("score", "fit", "behaviour", "account_score")
 	for i := range defs {
 		c := compiled{def: defs[i], rule: rs.set.Rule(i), err: rs.set.Err(i)}
 		if c.err == nil && unread[i] {
@@ -142,6 +145,10 @@ func (d *DB) identify(c *compiled, key [16]byte) [16]byte {
 	}
 	h.Write(key[:])
 	text(fmt.Sprintf("%q %d %q %q %v %+v", c.def.Where, c.def.Version, c.def.Include, c.def.Exclude, c.err != nil, d.tiers))
+	if d.scores != nil {
+		model := d.scores.Identity()
+		h.Write(model[:])
+	}
 	if c.rule != nil {
 		for _, name := range c.rule.Reads() {
 			_, kind, _ := d.schema.Slot(name)
@@ -164,6 +171,7 @@ type subject struct {
 	pairs   []*rule.Values
 	spare   []*rule.Values
 	set     *rule.Set // that the values are of
+	scored  bool      // rules of the set read scores
 	in      []bool    // by segment, what judge found
 }
 
@@ -179,6 +187,7 @@ func (d *DB) subject(rs *ruleset) *subject {
 
 // fit makes the values those of a ruleset.
 func (s *subject) fit(rs *ruleset) {
+	s.scored = rs.scored
 	if s.set != rs.set {
 		s.set, s.spare = rs.set, []*rule.Values{rs.set.NewValues()}
 		s.in = make([]bool, rs.set.Len())
@@ -190,11 +199,21 @@ type source interface {
 	contact(id uint64) (*store.Contact, error)
 	account(id uint64) (*store.Account, error)
 	peek(id uint64) store.State
+	behaviour(id uint64) (*score.State, error)
 }
 
 // read makes the subject the contact with an id, 0 for one nobody knows. It
 // returns the record and the primary account, if there are any.
 func (s *subject) read(d *DB, from source, id uint64, now time.Time) (*store.Contact, *store.Account, error) {
+	c, a, err := s.records(d, from, id, now)
+	if err == nil && c != nil && s.scored && d.scores != nil {
+		err = s.rate(d, from)
+	}
+	return c, a, err
+}
+
+// records reads what is stored of the contact and of its accounts.
+func (s *subject) records(d *DB, from source, id uint64, now time.Time) (*store.Contact, *store.Account, error) {
 	s.id, s.address = id, ""
 	v := s.pair(0)
 	v.Clear()

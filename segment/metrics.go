@@ -15,6 +15,7 @@ type metrics struct {
 	events       prometheus.Counter
 	strange      prometheus.Counter
 	tracking     tracking
+	hits         *prometheus.CounterVec
 
 	disagreements prometheus.Counter
 }
@@ -35,6 +36,10 @@ func newMetrics(r prometheus.Registerer, d *DB) (*metrics, error) {
 		}),
 	}
 	m.tracking = newTracking()
+	m.hits = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "segue_hits_total",
+		Help: "Opens and clicks as they were judged. Machines are never counted as people; many of them are usual for recipients behind a gateway.",
+	}, []string{"kind", "verdict"}) // open, click; human, machine
 	m.disagreements = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "segue_segment_disagreements_total",
 		Help: "Contacts whose segments were found wrong when they were judged again, and were repaired. Expected to stay 0: more is a fault of Segue.",
@@ -53,7 +58,7 @@ func newMetrics(r prometheus.Registerer, d *DB) (*metrics, error) {
 		Name: "segue_suppressions",
 		Help: "Suppressions in the database, expired ones included.",
 	}, func() float64 { return float64(d.mem.suppressions()) })
-	all := append(m.tracking.all(), m.suppressions, m.events, m.strange, m.disagreements, contacts, suppressed)
+	all := append(m.tracking.all(), m.suppressions, m.hits, m.events, m.strange, m.disagreements, contacts, suppressed)
 	for _, c := range all {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("registering contact metrics: %w", err)

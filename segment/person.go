@@ -237,6 +237,17 @@ func (t *tx) happen(id uint64, e rule.Event) error {
 		t.visits[id] = append(t.visits[id], e)
 		return nil
 	}
+	if isHit(&e) {
+		return t.hold(id, e)
+	}
+	return t.occur(id, e)
+}
+
+// occur adds an event that counts to a contact's log.
+func (t *tx) occur(id uint64, e rule.Event) error {
+	if err := t.rate(id, &e); err != nil {
+		return err
+	}
 	t.events[id] = append(t.events[id], e)
 	if t.d.engaging[e.Name] {
 		return t.engage(id, time.UnixMicro(e.Time), e.Name)

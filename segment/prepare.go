@@ -275,6 +275,7 @@ func (p *prepared) readEvent(d *DB, c *Call) {
 		}
 	}
 	if e.Name == EventEmailOpened || e.Name == EventEmailLinkClicked {
+		distrust(&e)
 		for name, v := range map[string]string{"context.ip": c.Context.IP, "context.user_agent": c.Context.UserAgent} {
 			if v != "" {
 				e.Properties[name] = propertyOf(v)

@@ -47,7 +47,7 @@ func (d *DB) Run(ctx context.Context) {
 func (d *DB) Tend(ctx context.Context) (bool, error) {
 	var more bool
 	for _, step := range []func() (bool, error){
-		d.sweep, d.fanOut, func() (bool, error) { return d.buildStep(ctx) }, d.verify, d.storeWhenDue,
+		d.judgeHits, d.sweep, d.fanOut, func() (bool, error) { return d.buildStep(ctx) }, d.verify, d.storeWhenDue,
 	} {
 		again, err := step()
 		if err != nil {

@@ -46,6 +46,8 @@ import (
 	"github.com/seguemta/segue/mta/event"
 	"github.com/seguemta/segue/mta/kv"
 	"github.com/seguemta/segue/segment/rule"
+	"github.com/seguemta/segue/segment/score"
+	"github.com/seguemta/segue/segment/signal"
 	"github.com/seguemta/segue/segment/store"
 	"github.com/seguemta/segue/segment/tier"
 )
@@ -73,6 +75,8 @@ type Options struct {
 	Schema   *rule.Schema // declared attributes; nil = none
 	Tiers    tier.Rules   // zero = tier.Default
 	Segments []Definition
+	Scores   *score.Model // nil = nobody has a score
+	Signals  signal.Rules // by what opens and clicks are judged; zero = signal.Default
 
 	// Engaging names the events of the tracking API that are a sign of life, like
 	// a click by a person; nil = [DefaultEngaging].
@@ -99,6 +103,9 @@ type DB struct {
 	secret   []byte
 	schema   *rule.Schema
 	tiers    tier.Rules
+	scores   *score.Model
+	signals  signal.Rules
+	hitsFrom uint32    // second from which held opens and clicks may be due; under write
 	subjects sync.Pool // of *subject
 	log      *slog.Logger
 	metrics  *metrics
@@ -176,6 +183,10 @@ func Open(o Options) (*DB, error) {
 		log: o.Logger, now: o.Now, settled: o.Settled, verifyEvery: o.VerifyEvery, window: buildWindow, kept: buildKept, flipped: make(chan struct{}, 1),
 	}
 	d.fields = newAttributeNames(o.Schema)
+	d.scores, d.signals = o.Scores, o.Signals
+	if d.signals.Hold == 0 {
+		d.signals = signal.Default()
+	}
 	d.engaging = engagingNames(o.Engaging)
 	if d.keep = o.Retention; d.keep <= 0 {
 		d.keep = defaultRetention

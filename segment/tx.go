@@ -9,6 +9,8 @@ import (
 
 	"github.com/seguemta/segue/mta/rfc5321"
 	"github.com/seguemta/segue/segment/rule"
+	"github.com/seguemta/segue/segment/score"
+	"github.com/seguemta/segue/segment/signal"
 	"github.com/seguemta/segue/segment/store"
 	"github.com/seguemta/segue/segment/tier"
 )
@@ -62,6 +64,11 @@ type tx struct {
 	epoch     uint64 // of the queue's log whose events it applies
 	judging
 
+	scores   map[uint64]*score.State
+	pending  map[uint64][]rule.Event // opens and clicks that are held
+	held     map[store.HeldKey]*holding
+	gateways map[string]*signal.Domain // by recipient domain
+
 	dry   bool   // it will not be committed: nothing may be reserved for it
 	given uint64 // how many ids it handed out
 }
@@ -102,6 +109,8 @@ func (d *DB) begin() *tx {
 		accounts: map[uint64]*store.Account{}, names: map[string]uint64{}, domains: map[string]uint64{}, groups: map[string]uint64{},
 		edges: map[edgeKey]edgeChange{}, events: map[uint64][]rule.Event{}, visits: map[uint64][]rule.Event{},
 		taken:   map[store.MessageHash]store.Verdict{},
+		scores:  map[uint64]*score.State{},
+		pending: map[uint64][]rule.Event{}, held: map[store.HeldKey]*holding{}, gateways: map[string]*signal.Domain{},
 		judging: judging{causes: map[uint64]string{}, again: map[uint64]bool{}, told: map[uint64]tier.Tier{}},
 	}
 }
@@ -235,6 +244,8 @@ func (t *tx) commit() error {
 		t.b.Contact(id, c)
 	}
 	t.stage()
+	t.stageScores()
+	t.stageHits()
 	for i := range t.suppress {
 		t.b.Suppress(&t.suppress[i])
 	}

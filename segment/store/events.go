@@ -89,6 +89,20 @@ func (s *Store) Events(contact uint64, from int64, fn func(e Event) error) error
 	return nil
 }
 
+// Event returns one event; false where there is none.
+func (s *Store) Event(k EventKey) (Event, bool, error) {
+	v, err := s.get(k.append(nil))
+	if v == nil || err != nil {
+		return Event{}, false, err
+	}
+	e, err := decodeEvent(v)
+	if err != nil {
+		return e, false, fmt.Errorf("event of contact %d: %w", k.Contact, err)
+	}
+	e.Time = k.Time
+	return e, true, nil
+}
+
 // OldEvents returns events that are older than a time, of the contacts from one
 // on, and the contact to go on from; 0 when there are no more. It looks at up to
 // limit contacts and returns up to limit events, so one call is short.

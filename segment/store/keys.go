@@ -37,6 +37,13 @@ import "encoding/binary"
 //	Mb                    the pass that builds members: plan, generation, last contact done
 //	Mf/ACCOUNT            account that changed: last of its contacts that was judged again, 8 bytes (raw)
 //	t/SECOND/CONTACT      time wheel: when a contact is judged again; 4 and 8 bytes, no value
+//	b/ID                  behaviour of a contact: identity of the model that folded it (16 bytes), then the state as package
+//	                      segment/score writes it
+//	Lh/ID/MESSAGE         opens and clicks of one message (a 16-byte hash) by one contact, held and remembered: the second of
+//	                      the entry below, then as package segment/signal writes them
+//	Lt/SECOND/ID/MESSAGE  when those are looked at again: 4, 8 and 16 bytes; empty (raw)
+//	Lg/DOMAIN             what is known of the gateway of a recipient domain, as package segment/signal writes it (its first
+//	                      byte is the version)
 //	g/HASH                progress of an import: HASH is 16 bytes over the file's name and its first bytes
 //
 // The slash stands for nothing: prefixes are exactly the bytes before it.
@@ -66,6 +73,10 @@ const (
 	prefixBuild       = "Mb"
 	prefixFanOut      = "Mf"
 	prefixWheel       = "t"
+	prefixBehaviour   = "b"
+	prefixHeld        = "Lh"
+	prefixHeldDue     = "Lt"
+	prefixGateway     = "Lg"
 )
 
 // Meta keys, each under prefixMeta.
