@@ -113,6 +113,7 @@ func TestLeavingInFlightWaitsForTheConclusion(t *testing.T) {
 				t.Errorf("in flight: %s", got)
 			}
 			close(gate)
+			synctest.Wait() // an act under way is counted nowhere
 			r.until(0)
 			want := "accepted delivered "
 			if end == Deferred {
