@@ -290,6 +290,7 @@ func (r *running) until(n int) {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 	defer cancel()
+	look := 10 * time.Millisecond // at first: simulated hours have many of these
 	for {
 		_, changed := r.st.Durable()
 		if err := r.ask(ctx, func(time.Time) {}); err != nil {
@@ -300,7 +301,9 @@ func (r *running) until(n int) {
 		}
 		select {
 		case <-changed:
-		case <-time.After(10 * time.Millisecond):
+			look = 10 * time.Millisecond
+		case <-time.After(look):
+			look = min(2*look, time.Second)
 		case <-ctx.Done():
 			r.t.Fatalf("%d recipients expected in the queue, it holds %+v", n, r.Total())
 		}
