@@ -54,12 +54,11 @@ func (d *DB) event(k store.EventKey) (rule.Event, bool, error) {
 	if err != nil || !ok {
 		return rule.Event{}, false, err
 	}
-	e := rule.Event{Name: s.Name, Time: s.Time, Message: s.Message, Contact: k.Contact, Account: s.Account}
-	e.Properties = map[string]rule.Value{}
-	if err := rule.Records(s.Properties, func(name string, v rule.Value) { e.Properties[name] = v }); err != nil {
-		return e, false, fmt.Errorf("properties of event %q of contact %d: %w", s.Name, k.Contact, err)
+	e, err := eventOf(k.Contact, &s)
+	if err != nil {
+		return rule.Event{}, false, err
 	}
-	return e, true, nil
+	return *e, true, nil
 }
 
 func (d *DB) events(contact uint64, from int64, limit int) ([]rule.Event, error) {
@@ -68,18 +67,26 @@ func (d *DB) events(contact uint64, from int64, limit int) ([]rule.Event, error)
 		if len(list) >= limit {
 			return errEnough
 		}
-		e := rule.Event{Name: s.Name, Time: s.Time, Message: s.Message, Contact: contact, Account: s.Account}
-		e.Properties = map[string]rule.Value{}
-		if err := rule.Records(s.Properties, func(name string, v rule.Value) { e.Properties[name] = v }); err != nil {
-			return fmt.Errorf("properties of event %q of contact %d: %w", s.Name, contact, err)
+		e, err := eventOf(contact, &s)
+		if err == nil {
+			list = append(list, *e)
 		}
-		list = append(list, e)
-		return nil
+		return err
 	})
 	if errors.Is(err, errEnough) {
 		err = nil
 	}
 	return list, err
+}
+
+// eventOf is a stored event as rules see it.
+func eventOf(contact uint64, s *store.Event) (*rule.Event, error) {
+	e := &rule.Event{Name: s.Name, Time: s.Time, Message: s.Message, Contact: contact, Account: s.Account}
+	e.Properties = map[string]rule.Value{}
+	if err := rule.Records(s.Properties, func(name string, v rule.Value) { e.Properties[name] = v }); err != nil {
+		return nil, fmt.Errorf("properties of event %q of contact %d: %w", s.Name, contact, err)
+	}
+	return e, nil
 }
 
 // trimPage is how many events one commit of [DB.TrimEvents] removes, and how many

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/seguemta/segue/segment/rule"
 	"github.com/seguemta/segue/segment/store"
 	"github.com/seguemta/segue/segment/tier"
 )
@@ -47,6 +48,8 @@ type judging struct {
 	spreads bool // more contacts are to be judged after this write
 	moves   []moved
 	arms    []armed
+
+	fed map[uint64]*fed // contacts whose series changed
 }
 
 // judge evaluates every contact that this write touched, once, against the live
@@ -59,7 +62,13 @@ func (t *tx) judge() error {
 	if err := t.spread(); err != nil {
 		return err
 	}
+	if err := t.feed(); err != nil {
+		return err
+	}
 	ids := make(map[uint64]struct{}, len(t.states)+len(t.records)+len(t.again))
+	for id := range t.fed {
+		ids[id] = struct{}{}
+	}
 	for id := range t.states {
 		ids[id] = struct{}{}
 	}
@@ -104,9 +113,9 @@ func (t *tx) judgeOne(id uint64, now time.Time) error {
 		next = at
 	}
 	var s *subject
-	if l := &t.d.live; written || changed && (len(l.current.byTier) > 0 || l.next != nil) {
+	if which := t.affected(id, written, changed); written || len(which) > 0 || t.d.live.next != nil && (changed || t.fed[id] != nil) {
 		var err error
-		if s, err = t.judgeRules(id, now, written, &next); err != nil {
+		if s, err = t.judgeRules(id, now, which, &next); err != nil {
 			return err
 		}
 		defer t.d.subjects.Put(s)
@@ -123,21 +132,38 @@ func (t *tx) judgeOne(id uint64, now time.Time) error {
 	return nil
 }
 
-// judgeRules asks the rules about a contact: all, or those that read the tier.
-func (t *tx) judgeRules(id uint64, now time.Time, all bool, next *time.Time) (*subject, error) {
+// affected is the rules that may answer differently for a contact, nil for none:
+// all where its record was written, else those that read what changed.
+func (t *tx) affected(id uint64, written, tier bool) []int {
+	rs := t.d.live.current
+	f := t.fed[id]
+	switch {
+	case written:
+		return rs.every
+	case f == nil || len(f.current) == 0:
+		if tier && len(rs.byTier) > 0 {
+			return rs.byTier
+		}
+		return nil
+	}
+	what := rule.Change{Series: f.current}
+	if tier {
+		what.Slots = []int{rule.SlotTier}
+	}
+	return rs.set.Affected(what)
+}
+
+// judgeRules asks some of the rules about a contact.
+func (t *tx) judgeRules(id uint64, now time.Time, which []int, next *time.Time) (*subject, error) {
 	l := &t.d.live
 	s := t.d.subject(l.current)
 	if _, _, err := s.read(t.d, t, id, now); err != nil {
 		return s, err
 	}
-	which := l.current.byTier
-	if all {
-		which = l.current.every
-	}
 	*next = sooner(*next, l.current.judge(s, which))
 	for _, i := range which {
 		c := &l.current.list[i]
-		if c.roster != nil && s.in[i] != c.roster.has(id) {
+		if c.roster != nil && !c.frozen && s.in[i] != c.roster.has(id) {
 			t.moves = append(t.moves, moved{c.roster, id, s.in[i]})
 			t.membership(c, s, s.in[i], now)
 		}
@@ -260,7 +286,7 @@ func (t *tx) show() {
 	if l.next == nil || l.window <= l.build.Cursor {
 		return
 	}
-	for _, ids := range []func(func(uint64) bool){maps.Keys(t.states), maps.Keys(t.records), maps.Keys(t.again)} {
+	for _, ids := range []func(func(uint64) bool){maps.Keys(t.states), maps.Keys(t.records), maps.Keys(t.again), maps.Keys(t.events), maps.Keys(t.fed)} {
 		for id := range ids {
 			if id > l.build.Cursor && id <= l.window {
 				l.missed[id] = struct{}{}

@@ -35,6 +35,7 @@ type live struct {
 	unstored   uint64    // first flip of membership that they may lack, 0 = none: an open needs it
 	wanted     uint64    // flips up to this one may go as far as the consumers are concerned
 	turned     store.Due // entry up to which the wheel has been turned
+	feeds      feeds     // which events rules read
 	spreading  bool      // there may be accounts whose contacts are still to be judged
 	stored     time.Time // when the members were last stored
 	verifier   verifier
@@ -112,21 +113,18 @@ func (d *DB) compileAll(defs []Definition) (*ruleset, error) {
 }
 
 // errUnread refuses what nobody keeps yet: such a rule would not fail, it would
-// find that nothing ever happened.
-var errUnread = errors.New("conditions on events and on the contacts of an account are not kept live yet; such a segment has no members")
+// find nobody.
+var errUnread = errors.New("conditions on the contacts of an account are not kept live yet; such a segment has no members")
 
-// unread is the rules that ask for events or for an account's contacts, and
-// those that refer to them.
+// unread is the rules that ask for an account's contacts, and those that refer to
+// them.
 func unread(set *rule.Set) map[int]bool {
 	var what rule.Change
-	for i := range set.Series() {
-		what.Series = append(what.Series, i)
-	}
 	for i := range set.Counted() {
 		what.Counted = append(what.Counted, i)
 	}
 	found := map[int]bool{}
-	if len(what.Series)+len(what.Counted) > 0 {
+	if len(what.Counted) > 0 {
 		for _, i := range set.Affected(what) {
 			found[i] = true
 		}
@@ -198,6 +196,7 @@ func (s *subject) fit(rs *ruleset) {
 type source interface {
 	contact(id uint64) (*store.Contact, error)
 	account(id uint64) (*store.Account, error)
+	series(id uint64) ([]store.Series, error)
 	peek(id uint64) store.State
 	behaviour(id uint64) (*score.State, error)
 }
@@ -206,6 +205,9 @@ type source interface {
 // returns the record and the primary account, if there are any.
 func (s *subject) read(d *DB, from source, id uint64, now time.Time) (*store.Contact, *store.Account, error) {
 	c, a, err := s.records(d, from, id, now)
+	if err == nil {
+		err = s.recall(from, id)
+	}
 	if err == nil && c != nil && s.scored && d.scores != nil {
 		err = s.rate(d, from)
 	}
@@ -351,52 +353,3 @@ func sooner(a, b time.Time) time.Time {
 	}
 	return a
 }
-
-// stored is the source that reads what is committed. It keeps the accounts it
-// has read: use it for one moment, or one batch.
-type stored struct {
-	d        *DB
-	accounts map[uint64]*store.Account // nil = it keeps none
-	have     *store.Contact            // read already; nil = read it
-}
-
-func (d *DB) stored() *stored { return &stored{d: d} }
-
-func (r *stored) peek(id uint64) store.State {
-	st, _ := r.d.mem.state(id)
-	return st
-}
-
-func (r *stored) contact(id uint64) (*store.Contact, error) {
-	if r.have != nil {
-		return r.have, nil
-	}
-	c, ok, err := r.d.store.Contact(id)
-	if err != nil {
-		return nil, fmt.Errorf("reading contact %d: %w", id, err)
-	}
-	if !ok {
-		return nil, fmt.Errorf("%w: contact %d is indexed but has no record", store.ErrCorrupt, id)
-	}
-	return &c, nil
-}
-
-func (r *stored) account(id uint64) (*store.Account, error) {
-	if a, ok := r.accounts[id]; ok {
-		return a, nil
-	}
-	a, ok, err := r.d.store.Account(id)
-	if err != nil || !ok {
-		return nil, fmt.Errorf("reading account %d: %w", id, orCorrupt(err))
-	}
-	if len(r.accounts) >= walkAccounts {
-		clear(r.accounts)
-	}
-	if r.accounts != nil {
-		r.accounts[id] = &a
-	}
-	return &a, nil
-}
-
-// walkAccounts bounds the accounts that a source keeps in memory.
-const walkAccounts = 20_000

@@ -71,6 +71,12 @@ func (d *DB) loadSegments(defs []Definition) error {
 	if err != nil {
 		return err
 	}
+	kept, err := d.store.Kept()
+	if err != nil {
+		return err
+	}
+	l.keep(kept)
+	defer l.refeed()
 	if l.current, err = d.restore(old); err != nil {
 		return err
 	}
@@ -83,7 +89,7 @@ func (d *DB) loadSegments(defs []Definition) error {
 		return err
 	}
 	plan := d.plan(l.next)
-	if !found && judged == plan && l.adopt() {
+	if !found && judged == plan && l.next.lacking(l.feeds.kept) == nil && l.adopt() {
 		return d.loadMembers()
 	}
 	if !found || build.Plan != plan {
@@ -138,6 +144,7 @@ func (d *DB) restore(old []store.Segment) (*ruleset, error) {
 			c.frozen, c.err = true, nil
 		}
 	}
+	d.live.freeze(rs)
 	return rs, nil
 }
 
@@ -174,8 +181,13 @@ func (d *DB) prepareBuild(old []store.Segment) error {
 				continue
 			}
 			id = old[j].ID
+			was := &l.current.list[l.current.find(c.def.Name)]
+			if was.rule == nil { // nobody keeps its members true from now on
+				old[j].Identity = [16]byte{}
+				b.Segment(&old[j])
+			}
 			if old[j].Identity == c.identity {
-				c.roster = l.current.list[l.current.find(c.def.Name)].roster
+				c.roster = was.roster
 			}
 		}
 		if id == 0 {
@@ -186,6 +198,7 @@ func (d *DB) prepareBuild(old []store.Segment) error {
 			c.roster = newRoster(id, l.build.Generation)
 		}
 	}
+	l.prune(b)
 	b.Build(l.build)
 	return b.Settle()
 }

@@ -26,6 +26,7 @@ type person struct {
 	signed  time.Time // zero = missing
 	account string    // "" = none
 	events  []event.Event
+	acts    []act
 }
 
 // world is the slow, obvious second implementation: it keeps everything, and
@@ -33,8 +34,18 @@ type person struct {
 type world struct {
 	people map[string]*person
 	plans  map[string]string // of accounts
+	visits map[string][]act  // of people without a name, by anonymous id
+	named  map[string]string // addresses by anonymous id
 	now    time.Time
 	seq    uint64
+}
+
+// person is who has an address from now on.
+func (w *world) person(address string) *person {
+	if w.people[address] == nil {
+		w.people[address] = &person{}
+	}
+	return w.people[address]
 }
 
 func (w *world) tier(p *person) string {
@@ -44,9 +55,13 @@ func (w *world) tier(p *person) string {
 
 // condition is a rule twice: as text, and as what it means.
 type condition struct {
-	text  string
-	holds func(w *world, p *person) bool
+	text   string
+	paired bool // it speaks of an account: events of others do not count
+	holds  func(w *world, p *person, paired bool) bool
 }
+
+// has asks a whole rule.
+func (c *condition) has(w *world, p *person) bool { return c.holds(w, p, c.paired) }
 
 // randomCondition makes a rule of some depth.
 func randomCondition(rng *rand.Rand, depth int) condition {
@@ -54,34 +69,36 @@ func randomCondition(rng *rand.Rand, depth int) condition {
 		a, b := randomCondition(rng, depth-1), randomCondition(rng, depth-1)
 		switch rng.IntN(3) {
 		case 0:
-			return condition{"(" + a.text + " && " + b.text + ")", func(w *world, p *person) bool { return a.holds(w, p) && b.holds(w, p) }}
+			return condition{text: "(" + a.text + " && " + b.text + ")", holds: func(w *world, p *person, paired bool) bool { return a.holds(w, p, paired) && b.holds(w, p, paired) }}
 		case 1:
-			return condition{"(" + a.text + " || " + b.text + ")", func(w *world, p *person) bool { return a.holds(w, p) || b.holds(w, p) }}
+			return condition{text: "(" + a.text + " || " + b.text + ")", holds: func(w *world, p *person, paired bool) bool { return a.holds(w, p, paired) || b.holds(w, p, paired) }}
 		default:
-			return condition{"!(" + a.text + ")", func(w *world, p *person) bool { return !a.holds(w, p) }}
+			return condition{text: "!(" + a.text + ")", holds: func(w *world, p *person, paired bool) bool { return !a.holds(w, p, paired) }}
 		}
 	}
 	n := 1 + rng.IntN(60)
-	switch rng.IntN(6) {
+	switch rng.IntN(11) {
 	case 0:
 		name := tier.Tier(rng.IntN(tier.Count)).String()
-		return condition{fmt.Sprintf("tier == %q", name), func(w *world, p *person) bool { return w.tier(p) == name }}
+		return condition{text: fmt.Sprintf("tier == %q", name), holds: func(w *world, p *person, _ bool) bool { return w.tier(p) == name }}
 	case 1:
 		s := randomStatus(rng)
-		return condition{fmt.Sprintf("contact.status != %q", s), func(_ *world, p *person) bool { return p.status != s }}
+		return condition{text: fmt.Sprintf("contact.status != %q", s), holds: func(_ *world, p *person, _ bool) bool { return p.status != s }}
 	case 2:
-		return condition{fmt.Sprintf("contact.score >= %d", n), func(_ *world, p *person) bool { return p.score >= float64(n) }}
+		return condition{text: fmt.Sprintf("contact.score >= %d", n), holds: func(_ *world, p *person, _ bool) bool { return p.score >= float64(n) }}
 	case 3:
-		return condition{fmt.Sprintf("now - contact.signed_up < days(%d)", n), func(w *world, p *person) bool {
+		return condition{text: fmt.Sprintf("now - contact.signed_up < days(%d)", n), holds: func(w *world, p *person, _ bool) bool {
 			return !p.signed.IsZero() && w.now.Sub(p.signed) < time.Duration(n)*tier.Day
 		}}
-	case 4: // entered by silence
-		return condition{fmt.Sprintf("contact.signed_up <= now - days(%d)", n), func(w *world, p *person) bool {
+	case 4:
+		s := randomStatus(rng)
+		return condition{text: fmt.Sprintf("account.plan == %q", s), holds: func(w *world, p *person, _ bool) bool { return p.account != "" && w.plans[p.account] == s }}
+	case 5: // entered by silence
+		return condition{text: fmt.Sprintf("contact.signed_up <= now - days(%d)", n), holds: func(w *world, p *person, _ bool) bool {
 			return !p.signed.IsZero() && w.now.Sub(p.signed) >= time.Duration(n)*tier.Day
 		}}
 	default:
-		s := randomStatus(rng)
-		return condition{fmt.Sprintf("account.plan == %q", s), func(w *world, p *person) bool { return p.account != "" && w.plans[p.account] == s }}
+		return randomEventCondition(rng)
 	}
 }
 
@@ -126,7 +143,7 @@ func (x *trial) check(what string) {
 			continue
 		}
 		for address, p := range x.w.people {
-			if c.holds(x.w, p) {
+			if c.has(x.w, p) {
 				want = append(want, "member of "+name+" "+address)
 			}
 		}
@@ -148,7 +165,7 @@ func (x *trial) check(what string) {
 
 func (x *trial) count(p *person) (n int) {
 	for name := range x.next {
-		if c, ok := x.live[name]; ok && c.holds(x.w, p) {
+		if c, ok := x.live[name]; ok && c.has(x.w, p) {
 			n++
 		}
 	}
@@ -172,11 +189,7 @@ func (x *trial) tend(all bool) {
 // event applies one event, sometimes with others that were applied before.
 func (x *trial) event() {
 	address := fmt.Sprintf("u%d@example.com", x.rng.IntN(25))
-	p := x.w.people[address]
-	if p == nil {
-		p = &person{}
-		x.w.people[address] = p
-	}
+	p := x.w.person(address)
 	kinds := []event.Event{{Kind: event.Accepted}, {Kind: event.Delivered}, {Kind: event.Delivered}, {Kind: event.Engaged}}
 	e := kinds[x.rng.IntN(len(kinds))]
 	x.w.seq++
@@ -187,6 +200,7 @@ func (x *trial) event() {
 		}
 	}
 	p.events = append(p.events, e)
+	p.acted(&e)
 	apply(x.t, x.d, []event.Event{e})
 	if x.rng.IntN(4) == 0 {
 		before := len(told(x.t, x.d))
@@ -200,11 +214,7 @@ func (x *trial) event() {
 // row imports one row: a contact's attributes, its account, or the account's plan.
 func (x *trial) row() {
 	address := fmt.Sprintf("u%d@example.com", x.rng.IntN(25))
-	p := x.w.people[address]
-	if p == nil {
-		p = &person{}
-		x.w.people[address] = p
-	}
+	p := x.w.person(address)
 	p.status, p.score = randomStatus(x.rng), float64(x.rng.IntN(60))
 	p.signed = x.w.now.Add(-time.Duration(x.rng.IntN(80*24)) * time.Hour).Truncate(time.Second)
 	if p.account == "" {
@@ -213,8 +223,8 @@ func (x *trial) row() {
 	plan := randomStatus(x.rng)
 	x.w.plans[p.account] = plan
 	x.file++
-	text := fmt.Sprintf("email,contact.status,contact.score,contact.signed_up,account,account.plan\n%s,%s,%v,%s,%s,%s\n",
-		address, p.status, p.score, p.signed.Format(time.RFC3339), p.account, plan)
+	text := fmt.Sprintf("email,contact.status,contact.score,contact.signed_up,account,group_id,account.plan\n%s,%s,%v,%s,%s,%s,%s\n",
+		address, p.status, p.score, p.signed.Format(time.RFC3339), p.account, p.account, plan)
 	if _, _, err := load(x.t, x.d, fmt.Sprintf("%d.csv", x.file), text); err != nil {
 		x.t.Fatal(err)
 	}
@@ -245,7 +255,9 @@ func (x *trial) redefine() {
 		}
 	}
 	for range 1 + x.rng.IntN(3) {
-		next[fmt.Sprintf("s%d", x.rng.IntN(6))] = randomCondition(x.rng, 2)
+		c := randomCondition(x.rng, 2)
+		c.paired = strings.Contains(c.text, "account.")
+		next[fmt.Sprintf("s%d", x.rng.IntN(6))] = c
 	}
 	x.next = next
 }
@@ -256,15 +268,18 @@ func (x *trial) redefine() {
 func TestOracle(t *testing.T) {
 	for seed := range uint64(20) {
 		rng := rand.New(rand.NewPCG(seed, 4))
-		x := &trial{t: t, rng: rng, fs: vfs.NewCrashableMem(), w: &world{people: map[string]*person{}, plans: map[string]string{}, now: t0()}}
+		x := &trial{t: t, rng: rng, fs: vfs.NewCrashableMem(), w: &world{people: map[string]*person{}, plans: map[string]string{}, visits: map[string][]act{}, named: map[string]string{}, now: t0()}}
 		x.redefine()
 		x.d = open(t, x.options())
 		for step := range 120 {
 			var what string
-			switch n := rng.IntN(20); {
-			case n < 7:
+			switch n := rng.IntN(23); {
+			case n < 4:
 				what = "event"
 				x.event()
+			case n < 9:
+				what = "act"
+				x.track()
 			case n < 12:
 				what = "row"
 				x.row()
@@ -272,13 +287,13 @@ func TestOracle(t *testing.T) {
 				what = "time"
 				x.w.now = x.w.now.Add(time.Duration(rng.IntN(1+rng.IntN(40*24*3600))) * time.Second)
 				x.tend(false)
-			case n < 17:
+			case n < 19:
 				what = "one step"
 				if _, err := x.d.Tend(context.Background()); err != nil {
 					t.Fatal(err)
 				}
 				x.tend(false)
-			case n < 19:
+			case n < 21:
 				what = "tending"
 				x.tend(true)
 			default:

@@ -63,8 +63,12 @@ func (d *DB) openWindow() (from, to uint64, err error) {
 	if l.next == nil {
 		return 0, 0, nil
 	}
+	size := d.window
+	if l.feeds.fresh {
+		size = min(size, backfillWindow)
+	}
 	from = l.build.Cursor + 1
-	to = min(from|(d.window-1), d.write.contacts.next-1)
+	to = min(from|(size-1), d.write.contacts.next-1)
 	l.window, l.missed = to, map[uint64]struct{}{}
 	return from, to, nil
 }
@@ -73,6 +77,7 @@ func (d *DB) openWindow() (from, to uint64, err error) {
 type found struct {
 	members []*roaring.Bitmap // by segment; nil for one that is not built
 	arms    []armed
+	series  []record // contacts whose series were made
 }
 
 // judgeWindow judges a window of contacts as they are stored, on every core.
@@ -107,7 +112,11 @@ func (d *DB) judgeRange(ctx context.Context, first, last uint64, now time.Time, 
 	s.fit(rs)
 	from := d.stored()
 	from.accounts = map[uint64]*store.Account{}
-	err := d.store.Contacts(first, func(id uint64, c store.Contact) error {
+	trace, err := d.newTrace(first, last)
+	if err != nil {
+		return err
+	}
+	err = d.store.Contacts(first, func(id uint64, c store.Contact) error {
 		if id > last {
 			return errEnough
 		}
@@ -115,6 +124,9 @@ func (d *DB) judgeRange(ctx context.Context, first, last uint64, now time.Time, 
 			return err
 		}
 		from.have = &c
+		if from.past, err = trace.of(id, &out.series); err != nil {
+			return err
+		}
 		if _, _, err := s.read(d, from, id, now); err != nil {
 			return err
 		}
@@ -133,7 +145,7 @@ func (d *DB) judgeRange(ctx context.Context, first, last uint64, now time.Time, 
 	if errors.Is(err, errEnough) {
 		err = nil
 	}
-	return err
+	return errors.Join(err, trace.close())
 }
 
 // deadlineOf judges a subject and returns when time alone may change its tier or
@@ -160,9 +172,13 @@ func (d *DB) takeWindow(from, to uint64, parts []found) error {
 	t.cause = causeDefinition
 	for id := range l.missed {
 		t.again[id] = false
+		if err := t.backfill(id); err != nil {
+			return err
+		}
 	}
 	for _, p := range parts {
 		t.armAll(p.arms)
+		t.keepAll(p.series)
 	}
 	l.take(from, to, parts)
 	var list []saved
@@ -267,6 +283,8 @@ func (d *DB) swap() (bool, error) {
 	l.mu.Lock()
 	l.current, l.next, l.window = l.next, nil, 0
 	l.mu.Unlock()
+	l.keep(l.current.keys())
+	l.refeed()
 	for i := range l.current.list {
 		if c := &l.current.list[i]; c.roster.generation == l.build.Generation && c.err == nil {
 			d.log.Info("segment is live with its rule", slog.String("segment", c.def.Name), slog.Int("members", c.roster.size()))
@@ -322,6 +340,7 @@ func (t *tx) swap(now time.Time) error {
 	}
 	t.b.SegmentIDs(last)
 	t.b.DeleteBuild()
+	t.b.Kept(l.next.keys())
 	t.b.Judged(l.build.Plan)
 	return nil
 }

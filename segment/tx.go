@@ -111,7 +111,7 @@ func (d *DB) begin() *tx {
 		taken:   map[store.MessageHash]store.Verdict{},
 		scores:  map[uint64]*score.State{},
 		pending: map[uint64][]rule.Event{}, held: map[store.HeldKey]*holding{}, gateways: map[string]*signal.Domain{},
-		judging: judging{causes: map[uint64]string{}, again: map[uint64]bool{}, told: map[uint64]tier.Tier{}},
+		judging: judging{causes: map[uint64]string{}, again: map[uint64]bool{}, told: map[uint64]tier.Tier{}, fed: map[uint64]*fed{}},
 	}
 }
 
@@ -271,6 +271,9 @@ func (t *tx) stage() {
 		} else {
 			t.b.Visitor(id, c)
 		}
+	}
+	for id, f := range t.fed {
+		t.b.Series(id, f.list)
 	}
 	for p, id := range t.persons {
 		t.b.Person(p, id)

@@ -28,6 +28,8 @@ import "encoding/binary"
 //	A/ACCOUNT/CONTACT     edge id of a contact that belongs to the account, 8 bytes (raw); the other way is in the contact
 //	e/ID/TIME/HASH        event of a contact or visitor: TIME is microseconds since 1970 with its sign turned, HASH 4 bytes of a
 //	                      sum of the message id
+//	r/ID                  series of a contact: what its events left behind for rules, by a key of 16 bytes for each kind; the
+//	                      data is a series of package rule
 //	d/DAY/HASH            a message id that came on that day since 1970 (4 bytes): HASH is 16 bytes; a = applied, r = rejected (raw)
 //	P/HMAC/SCOPE          suppression: HMAC-SHA256 of the address key (32 bytes), then the scope
 //	f/SEQUENCE            flip: a contact's tier or suppression changed
@@ -64,6 +66,7 @@ const (
 	prefixEdge        = "A"
 	prefixEvent       = "e"
 	prefixTaken       = "d"
+	prefixSeries      = "r"
 	prefixSuppression = "P"
 	prefixFlip        = "f"
 	prefixImport      = "g"
@@ -92,6 +95,7 @@ const (
 	metaSegments   = "segments"   // last id given to a segment, 8 bytes (raw)
 	metaWheel      = "wheel"      // entry up to which the wheel has been turned, as in its key (raw)
 	metaVerified   = "verified"   // last contact that the verifier has looked at, 8 bytes (raw)
+	metaKept       = "kept"       // keys of the series that are complete in every record of r, 16 bytes each (raw)
 	metaJudged     = "judged"     // identity of the rules and tiers that the wheel's deadlines are of, 16 bytes (raw)
 )
 

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package segment
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/seguemta/segue/segment/rule"
+	"github.com/seguemta/segue/segment/store"
+)
+
+// Rules see no events but the series that those leave behind, all series of a
+// contact in one record. A series is fed by each write with an event, and is
+// complete: it has the contact's whole history, or the pass that builds segments
+// makes it from the log of events first; see backfill.go.
+
+// feeds is which events are kept as series, for the rules that mail goes by and
+// for those under construction. The zero value is none.
+type feeds struct {
+	kept   map[[16]byte]bool  // series that are complete in every record
+	byName map[string][]*feed // by the name of the event
+	all    []*feed
+	fresh  bool // there are series that only contacts behind the cursor of the pass have
+}
+
+// feed is one series.
+type feed struct {
+	spec    *rule.SeriesSpec
+	kept    bool
+	current int // its number in the rules that mail goes by, -1 = they do not read it
+	next    int // the same in those under construction
+}
+
+// refeed computes which events are kept. The caller holds d.write, or the store
+// is being opened.
+func (l *live) refeed() {
+	f := feeds{kept: l.feeds.kept, byName: map[string][]*feed{}}
+	known := map[[16]byte]*feed{}
+	for _, rs := range []*ruleset{l.current, l.next} {
+		if rs == nil {
+			continue
+		}
+		specs := rs.set.Series()
+		for i := range specs {
+			k := specs[i].Key()
+			x := known[k]
+			if x == nil {
+				x = &feed{spec: &specs[i], kept: f.kept[k], current: -1, next: -1}
+				known[k] = x
+			}
+			if rs == l.current {
+				x.current = i
+			} else {
+				x.next = i
+			}
+		}
+	}
+	for _, x := range known {
+		if !x.kept && x.next < 0 {
+			continue // rules that are frozen: nobody asks them
+		}
+		f.fresh = f.fresh || !x.kept
+		f.all = append(f.all, x)
+		f.byName[x.spec.Event] = append(f.byName[x.spec.Event], x)
+	}
+	l.feeds = f
+}
+
+// keys is the series that a ruleset reads.
+func (rs *ruleset) keys() [][16]byte {
+	specs := rs.set.Series()
+	list := make([][16]byte, len(specs))
+	for i := range specs {
+		list[i] = specs[i].Key()
+	}
+	return list
+}
+
+// lacking is the rules that read a series which is not complete, and those that
+// refer to them.
+func (rs *ruleset) lacking(kept map[[16]byte]bool) []int {
+	var what rule.Change
+	for i, k := range rs.keys() {
+		if !kept[k] {
+			what.Series = append(what.Series, i)
+		}
+	}
+	if what.Series == nil {
+		return nil
+	}
+	return rs.set.Affected(what)
+}
+
+// fed is the series of one contact as a write leaves them.
+type fed struct {
+	list    []store.Series
+	current []int // numbers of those that changed, in the rules that mail goes by
+	next    []int // the same in those under construction
+}
+
+// feed adds the events of this write to the series that they belong to. A contact
+// none of whose events belongs anywhere is not read.
+func (t *tx) feed() error {
+	for id, events := range t.events {
+		if err := t.feedOne(id, events); err != nil {
+			return fmt.Errorf("series of contact %d: %w", id, err)
+		}
+	}
+	return nil
+}
+
+func (t *tx) feedOne(id uint64, events []rule.Event) error {
+	l := &t.d.live
+	var open []opened
+	for i := range events {
+		e := &events[i]
+		for _, x := range l.feeds.byName[e.Name] {
+			if !x.kept && id > l.build.Cursor {
+				continue // the pass comes there
+			}
+			entry, ok := x.spec.Entry(e)
+			if !ok {
+				continue
+			}
+			o, err := t.decodeSeries(id, x, &open)
+			if err != nil {
+				return err
+			}
+			if old, err := t.repeated(id, events[:i], e, &o.series, entry); err != nil {
+				return err
+			} else if !old && o.series.Add(entry) {
+				o.changed = true
+			}
+		}
+	}
+	return t.closeSeries(id, open)
+}
+
+// opened is a series that a write adds to.
+type opened struct {
+	feed    *feed
+	series  rule.Series
+	changed bool
+}
+
+// decodeSeries returns a series of a contact, decoded.
+func (t *tx) decodeSeries(id uint64, x *feed, open *[]opened) (*opened, error) {
+	for i := range *open {
+		if (*open)[i].feed == x {
+			return &(*open)[i], nil
+		}
+	}
+	list, err := t.series(id)
+	if err != nil {
+		return nil, err
+	}
+	*open = append(*open, opened{feed: x})
+	o := &(*open)[len(*open)-1]
+	if at, found := slices.BinarySearchFunc(list, x.spec.Key(), store.Series.Compare); found {
+		if _, err := o.series.Decode(list[at].Data); err != nil {
+			return nil, err
+		}
+	}
+	return o, nil
+}
+
+// repeated reports whether an event that is older than all that a full series
+// holds is in it already: the series cannot tell, the log can.
+func (t *tx) repeated(id uint64, before []rule.Event, e *rule.Event, s *rule.Series, entry rule.Entry) (bool, error) {
+	if len(s.Entries) < rule.MaxEntries || entry.Time > s.Entries[0].Time {
+		return false, nil
+	}
+	k := eventKey(id, e)
+	if slices.ContainsFunc(before, func(o rule.Event) bool { return eventKey(id, &o) == k }) {
+		return true, nil
+	}
+	old, there, err := t.d.event(k)
+	return there && ripe(&old), err
+}
+
+// closeSeries notes the series that changed, for the record and for the rules.
+func (t *tx) closeSeries(id uint64, list []opened) error {
+	for i := range list {
+		o := &list[i]
+		if !o.changed {
+			continue
+		}
+		f, err := t.fedOf(id)
+		if err != nil {
+			return err
+		}
+		key := o.feed.spec.Key()
+		at, found := slices.BinarySearchFunc(f.list, key, store.Series.Compare)
+		if !found {
+			f.list = slices.Insert(f.list, at, store.Series{Key: key})
+		}
+		f.list[at].Data = o.series.Append(nil)
+		if o.feed.current >= 0 {
+			f.current = append(f.current, o.feed.current)
+		}
+		if o.feed.next >= 0 {
+			f.next = append(f.next, o.feed.next)
+		}
+	}
+	return nil
+}
+
+// fedOf returns the record of a contact's series, to be changed. What no rule
+// needs any more is gone from it.
+func (t *tx) fedOf(id uint64) (*fed, error) {
+	if f := t.fed[id]; f != nil {
+		return f, nil
+	}
+	list, err := t.series(id)
+	if err != nil {
+		return nil, err
+	}
+	l := &t.d.live
+	f := &fed{list: slices.DeleteFunc(list, func(s store.Series) bool { return !l.keeps(id, s.Key) })}
+	t.fed[id] = f
+	return f, nil
+}
+
+// keeps reports whether a series of a contact is complete.
+func (l *live) keeps(id uint64, key [16]byte) bool {
+	return l.feeds.kept[key] || id <= l.build.Cursor && slices.ContainsFunc(l.feeds.all, func(x *feed) bool { return x.spec.Key() == key })
+}
+
+// series returns the series of a contact as this tx sees them.
+func (t *tx) series(id uint64) ([]store.Series, error) {
+	if f := t.fed[id]; f != nil {
+		return f.list, nil
+	}
+	return t.d.store.SeriesOf(id)
+}
+
+// recall gives a subject what its events left behind. It comes last: all pairs
+// share the series of the first.
+func (s *subject) recall(from source, id uint64) error {
+	specs := s.set.Series()
+	if len(specs) == 0 || id == 0 {
+		return nil
+	}
+	list, err := from.series(id)
+	if err != nil {
+		return fmt.Errorf("reading the series of contact %d: %w", id, err)
+	}
+	all := s.pairs[0].Series
+	for i := range specs {
+		if at, found := slices.BinarySearchFunc(list, specs[i].Key(), store.Series.Compare); found {
+			if _, err := all[i].Decode(list[at].Data); err != nil {
+				return fmt.Errorf("series of contact %d: %w", id, err)
+			}
+		}
+	}
+	for _, v := range s.pairs[1:] {
+		v.Series = all
+	}
+	return nil
+}

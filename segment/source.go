@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package segment
+
+import (
+	"fmt"
+
+	"github.com/seguemta/segue/segment/store"
+)
+
+// stored is the source that reads what is committed. It keeps the accounts it
+// has read: use it for one moment, or one batch.
+type stored struct {
+	d        *DB
+	accounts map[uint64]*store.Account // nil = it keeps none
+	have     *store.Contact            // read already; nil = read it
+	past     *[]store.Series           // the same
+}
+
+func (d *DB) stored() *stored { return &stored{d: d} }
+
+func (r *stored) peek(id uint64) store.State {
+	st, _ := r.d.mem.state(id)
+	return st
+}
+
+func (r *stored) contact(id uint64) (*store.Contact, error) {
+	if r.have != nil {
+		return r.have, nil
+	}
+	c, ok, err := r.d.store.Contact(id)
+	if err != nil {
+		return nil, fmt.Errorf("reading contact %d: %w", id, err)
+	}
+	if !ok {
+		return nil, fmt.Errorf("%w: contact %d is indexed but has no record", store.ErrCorrupt, id)
+	}
+	return &c, nil
+}
+
+func (r *stored) series(id uint64) ([]store.Series, error) {
+	if r.past != nil {
+		return *r.past, nil
+	}
+	return r.d.store.SeriesOf(id)
+}
+
+func (r *stored) account(id uint64) (*store.Account, error) {
+	if a, ok := r.accounts[id]; ok {
+		return a, nil
+	}
+	a, ok, err := r.d.store.Account(id)
+	if err != nil || !ok {
+		return nil, fmt.Errorf("reading account %d: %w", id, orCorrupt(err))
+	}
+	if len(r.accounts) >= walkAccounts {
+		clear(r.accounts)
+	}
+	if r.accounts != nil {
+		r.accounts[id] = &a
+	}
+	return &a, nil
+}
+
+// walkAccounts bounds the accounts that a source keeps in memory.
+const walkAccounts = 20_000
