@@ -57,6 +57,7 @@ type Engine struct {
 	mail     *store.Store
 	people   *segment.DB
 	contacts *contacts
+	erasures *erasures
 	queue    *queue.Queue
 	warm     *warmups
 	pauses   *pauses
@@ -179,6 +180,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	group.run("segments", e.people.Run)
 	group.run("relane", func(ctx context.Context) { e.contacts.relane(ctx, e.queue) })
 	group.run("contact events", func(ctx context.Context) { e.contacts.trim(ctx, e.time.Settled) })
+	group.run("erasures", e.erasures.follow)
 	group.run("metrics", e.observer.follow)
 	group.run("disk space", e.watchSpace)
 	group.run("failed store", func(ctx context.Context) { e.cutIfFailed(ctx, cutOff) })

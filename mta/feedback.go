@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -33,6 +34,8 @@ type feedback struct {
 	tokens     *verp.Ring
 	table      *bounce.Table
 	shared     func(stream string) bool // whether several recipients may leave under one token
+	redact     func(*event.Event) bool
+	now        func() time.Time
 	log        *slog.Logger
 	unresolved prometheus.Counter
 }
@@ -42,7 +45,7 @@ var errUnresolved = errors.New("feedback names no recipient of ours")
 
 func (e *Engine) newFeedbackListener(l *config.Listener, tlsConfig *tls.Config, bytes *smtpserver.Budget, log *slog.Logger) (listener, error) {
 	f := &feedback{
-		mail: e.mail, tokens: e.plan.secrets.tokens, table: e.plan.bounces, log: log, unresolved: e.observer.unresolved,
+		mail: e.mail, tokens: e.plan.secrets.tokens, table: e.plan.bounces, log: log, unresolved: e.observer.unresolved, redact: e.people.Redact, now: e.o.Now,
 		shared: func(stream string) bool { return e.plan.stream(stream).Transactional },
 	}
 	domains := make([]string, 0, len(e.c.Domains))
@@ -72,6 +75,10 @@ func (f *feedback) receive(ctx context.Context, in *inbound.Feedback) error {
 	}
 	if err != nil || len(events) == 0 {
 		return err
+	}
+	for i := range events {
+		events[i].Time = f.now()
+		f.redact(&events[i]) // the log learns no address anew that was erased
 	}
 	return f.mail.Commit(ctx, func(tx *store.Tx) error {
 		for i := range events {

@@ -210,6 +210,9 @@ func (m methods) status(ctx context.Context, text string) (*queue.Status, error)
 	if errors.Is(err, queue.ErrNotFound) {
 		return nil, notFound("no message has the id " + text)
 	}
+	if err == nil {
+		m.redact(s.Events)
+	}
 	return s, err
 }
 
@@ -235,5 +238,7 @@ func lane(stream, segment, tier, pool string) string {
 
 // Events implements api.Methods.
 func (m methods) Events(_ context.Context, after uint64, n int) ([]event.Event, error) {
-	return m.mail.Events(after, min(limit(n), 10_000))
+	list, err := m.mail.Events(after, min(limit(n), 10_000))
+	m.redact(list)
+	return list, err
 }

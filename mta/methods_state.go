@@ -117,6 +117,9 @@ func (m methods) Contact(_ context.Context, address string) (api.Contact, error)
 // Suppressions implements api.Methods.
 func (m methods) Suppressions(_ context.Context, q api.SuppressionQuery) ([]api.Suppression, error) {
 	list, _, err := m.people.Suppressions(segment.Query{Prefix: q.Address, Limit: limit(q.Limit)})
+	if a, bad := rfc5321.ParseAddress(q.Address); bad == nil && err == nil && len(list) == 0 {
+		list, err = m.people.SuppressionsOf(a) // of somebody who was erased the hash tells
+	}
 	out := make([]api.Suppression, len(list))
 	for i := range list {
 		out[i] = suppressionOf(&list[i])
@@ -126,7 +129,7 @@ func (m methods) Suppressions(_ context.Context, q api.SuppressionQuery) ([]api.
 
 func suppressionOf(s *segment.Suppression) api.Suppression {
 	return api.Suppression{
-		Address: s.Address, Reason: s.Reason, Scope: s.Scope, Source: s.Source, Evidence: s.Evidence, Created: s.Created, Expires: s.Expires,
+		Address: s.Address, Hash: s.Hash, Reason: s.Reason, Scope: s.Scope, Source: s.Source, Evidence: s.Evidence, Created: s.Created, Expires: s.Expires,
 	}
 }
 

@@ -61,6 +61,7 @@ func (e *Engine) makeQueue() error {
 		return err
 	}
 	e.time.set = e.queue.ClockSet
+	e.erasures = newErasures(e.people, e.queue, e.log.With(slog.String("component", "contacts")))
 	e.pauses, err = newPauses(e.mail, e.queue, e.o.Now())
 	return err
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/seguemta/segue/mta/event"
 	"github.com/seguemta/segue/mta/rfc5321"
@@ -122,6 +123,12 @@ func (q *Queue) Erase(ctx context.Context, address rfc5321.Address) (int, error)
 		return &act{kind: event.Dropped, reason: "erased", order: true}, nil
 	})
 	return len(found), err
+}
+
+// Retention is how long what is concluded can be read: its events, and what late
+// feedback about it needs.
+func (q *Queue) Retention() (events, sent time.Duration) {
+	return q.o.EventRetention, q.o.SentRetention
 }
 
 // eachOf carries out an act on each queued mail of an address, where of gives one.

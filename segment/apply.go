@@ -31,6 +31,8 @@ const applyBatch = 4096
 // everything sent before. suppress_added and suppress_lifted are records of what
 // [DB.Suppress] and [DB.Lift] already did, and change nothing here.
 //
+// What happened to somebody who was erased changes nothing, whenever it comes.
+//
 // Time is that of the event, so that a replay gives the same state.
 //
 // What happened to a contact's mail is also an event of the contact, under the
@@ -110,7 +112,7 @@ const (
 
 // apply folds one event.
 func (t *tx) apply(e *event.Event) error {
-	if !concerns(e) {
+	if !concerns(e) || e.Address == "" && e.Message != 0 { // about somebody who was erased
 		return nil
 	}
 	addr, err := rfc5321.ParseAddress(e.Address)
@@ -120,6 +122,9 @@ func (t *tx) apply(e *event.Event) error {
 		return nil
 	}
 	k := addr.Key()
+	if t.d.forgotten(k, e.Time) {
+		return nil
+	}
 	id, err := t.find(e.Contact, k)
 	if err != nil {
 		return err

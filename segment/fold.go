@@ -57,6 +57,9 @@ func (t *tx) fold(p *prepared) error {
 
 // refuse reports what only the store can tell to be wrong with a call.
 func (t *tx) refuse(p *prepared) error {
+	if err := t.refuseErased(p); err != nil {
+		return err
+	}
 	if p.kind == CallAlias {
 		return t.refuseAlias(p)
 	}

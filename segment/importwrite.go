@@ -17,6 +17,9 @@ import (
 // apply folds one row into the open write. A *fault is what only the store could
 // tell to be wrong with the row.
 func (im *importer) apply(t *tx, r *row) (effect, error) {
+	if t.d.barred(r.key, r.user) {
+		return effectNone, &fault{"", errErased.Error()}
+	}
 	switch im.o.Kind {
 	case KindAccounts:
 		if err := im.checkParent(t, r); err != nil {

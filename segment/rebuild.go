@@ -170,8 +170,13 @@ func (d *DB) takeWindow(from, to uint64, parts []found) error {
 	t := d.begin()
 	defer t.close()
 	t.cause = causeDefinition
+	gone := map[uint64]struct{}{}
 	for id := range l.missed {
 		t.again[id] = false
+		if _, known := d.mem.state(id); !known {
+			gone[id] = struct{}{}
+			continue
+		}
 		if err := t.backfill(id); err != nil {
 			return err
 		}
@@ -180,7 +185,7 @@ func (d *DB) takeWindow(from, to uint64, parts []found) error {
 		t.armAll(p.arms)
 		t.keepAll(p.series)
 	}
-	l.take(from, to, parts)
+	l.take(from, to, parts, gone)
 	var list []saved
 	if to&(d.kept-1) == d.kept-1 { // a chunk is complete
 		var err error
@@ -213,8 +218,9 @@ func (t *tx) armAll(arms []armed) {
 	}
 }
 
-// take replaces the members of a window in what is built.
-func (l *live) take(from, to uint64, parts []found) {
+// take replaces the members of a window in what is built. Who is gone was erased
+// since they were read.
+func (l *live) take(from, to uint64, parts []found, gone map[uint64]struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i := range l.next.list {
@@ -227,6 +233,9 @@ func (l *live) take(from, to uint64, parts []found) {
 			if p.members != nil && p.members[i] != nil {
 				r.bits.Or(p.members[i])
 			}
+		}
+		for id := range gone {
+			r.bits.Remove(bit(id))
 		}
 		r.dirty[uint16(to>>16)] = struct{}{} //nolint:gosec // ids are below 2^32
 	}

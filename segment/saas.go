@@ -137,7 +137,7 @@ func (t *tx) trialEnded(record *[]byte, last *int64, scope string, at int64) err
 // known of it, and makes it belong to the account that invited.
 func (t *tx) invited(p *prepared, account uint64) error {
 	x := &p.invite
-	if x.key == "" {
+	if x.key == "" || t.d.barred(x.key, "") {
 		return nil
 	}
 	id, err := t.find(0, x.key)

@@ -113,8 +113,9 @@ type DB struct {
 	settled  func() time.Time
 	flipped  chan struct{} // one token: there may be new flips
 
-	mem  memory
-	live live
+	mem    memory
+	live   live
+	erased erasedSet
 
 	verifyEvery  time.Duration
 	window, kept uint64 // contacts of one step of a build, and of what is stored of it
@@ -230,6 +231,9 @@ func (d *DB) load() error {
 	}
 	d.place.cursor = event.Cursor{Epoch: c.Epoch, Sequence: c.Sequence}
 	d.place.caughtUp = c.Time
+	if err := d.loadErased(); err != nil {
+		return err
+	}
 	d.mem.init()
 	err = d.store.States(func(id uint64, st store.State) error {
 		if id >= n.Contacts {

@@ -238,7 +238,7 @@ func TestWheelFollowsWindows(t *testing.T) {
 		{time.Second, []string{"left eager a@example.com (time)"}}, // the oldest is 30 days old
 		{5*tier.Day - time.Second, nil},
 		{time.Second, []string{"entered was a@example.com (time)"}}, // it is 35 days old
-		{14*tier.Day - time.Second, nil},                           // one of them always is, until the newest is 40 days old
+		{14*tier.Day - time.Second, nil},                            // one of them always is, until the newest is 40 days old
 		{time.Second, []string{"left was a@example.com (time)"}},
 		{20*tier.Day - time.Second, nil},
 		{time.Second, []string{"entered quiet a@example.com (time)"}},

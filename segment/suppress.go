@@ -30,6 +30,7 @@ const (
 	ReasonInvalid     = "invalid"     // the address cannot work
 	ReasonManual      = "manual"      // an operator said so
 	ReasonPolicy      = "policy"      // a rule of the operator's said so
+	ReasonErased      = "erased"      // the person was erased; see [DB.Erase]
 )
 
 // Sources of a suppression.
@@ -46,6 +47,7 @@ func StreamScope(name string) string { return streamPrefix + name }
 // Suppression says that an address may not be mailed in a scope.
 type Suppression struct {
 	Address  string    `json:"address,omitempty"` // lower case; "" once the contact was erased
+	Hash     string    `json:"hash,omitempty"`    // short form of what stands for the address once it was erased
 	Scope    string    `json:"scope"`             // all | stream:NAME | domain:NAME
 	Reason   string    `json:"reason"`
 	Source   string    `json:"source,omitempty"`
@@ -55,10 +57,14 @@ type Suppression struct {
 }
 
 func fromStore(x *store.Suppression) Suppression {
-	return Suppression{
+	s := Suppression{
 		Address: x.Address, Scope: x.Scope, Reason: x.Reason, Source: x.Source,
 		Evidence: x.Evidence, Created: x.Created, Expires: x.Expires,
 	}
+	if s.Address == "" {
+		s.Hash = shortOf(x.Hash)
+	}
+	return s
 }
 
 // Suppress adds a suppression for an address, known or not; Address of x is
@@ -100,7 +106,8 @@ func (d *DB) Suppress(addr rfc5321.Address, x Suppression) (bool, error) {
 }
 
 // Lift removes the suppression of one scope from an address, or of every scope
-// where scope is "". It returns what was removed, oldest evidence included.
+// where scope is "". It returns what was removed, oldest evidence included. Where
+// that of scope all goes from somebody who was erased, the person is let in again.
 func (d *DB) Lift(addr rfc5321.Address, scope, cause string) ([]Suppression, error) {
 	if scope != "" {
 		var err error
@@ -125,6 +132,10 @@ func (d *DB) Lift(addr rfc5321.Address, scope, cause string) ([]Suppression, err
 	if err != nil {
 		return nil, err
 	}
+	told := k
+	if d.erased.bars(h) { // no mail of the person can be queued
+		told = ""
+	}
 	var lifted []Suppression
 	for i := range have {
 		x := &have[i]
@@ -133,7 +144,12 @@ func (d *DB) Lift(addr rfc5321.Address, scope, cause string) ([]Suppression, err
 		}
 		lifted = append(lifted, fromStore(x))
 		t.lifts = append(t.lifts, markKey{h, x.Scope})
-		t.flip(store.Flip{Time: d.now(), Contact: id, Address: k, Kind: FlipLifted, Scope: x.Scope, Cause: orElse(cause, ReasonManual)})
+		if x.Scope == ScopeAll {
+			if err := t.readmit(h); err != nil {
+				return nil, err
+			}
+		}
+		t.flip(store.Flip{Time: d.now(), Contact: id, Address: told, Kind: FlipLifted, Scope: x.Scope, Cause: orElse(cause, ReasonManual)})
 	}
 	if len(lifted) == 0 {
 		return nil, nil

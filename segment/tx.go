@@ -41,27 +41,28 @@ func (b *idBlock) take(s *store.Store) (uint64, error) {
 // tx is one write: it collects changes, shows them to its own reads, commits
 // them in one synced batch and then to memory. The caller holds d.write.
 type tx struct {
-	d         *DB
-	b         *store.Batch
-	states    map[uint64]*store.State
-	addresses map[string]uint64                   // addresses given (id) or given up (0) in this tx
-	records   map[uint64]*store.Contact           // contacts written
-	visitors  map[uint64]*store.Contact           // visitors written; nil = it is none any more
-	persons   map[store.PersonID]uint64           // where ids given in this tx lead
-	owned     map[uint64][]store.PersonID         // the same, by where they lead
-	accounts  map[uint64]*store.Account           // accounts written
-	names     map[string]uint64                   // account names of this tx; 0 = given up
-	domains   map[string]uint64                   // account domains of this tx
-	groups    map[string]uint64                   // group ids of this tx
-	edges     map[edgeKey]edgeChange              // contacts that joined or left an account, or changed their role
-	events    map[uint64][]rule.Event             // events of contacts, those of a visitor who became one included
-	visits    map[uint64][]rule.Event             // events of visitors
-	taken     map[store.MessageHash]store.Verdict // message ids of this tx
-	marks     map[markKey]mark                    // suppressions of this tx
-	suppress  []store.Suppression
-	lifts     []markKey
-	flips     []store.Flip
-	epoch     uint64 // of the queue's log whose events it applies
+	d          *DB
+	b          *store.Batch
+	states     map[uint64]*store.State
+	addresses  map[string]uint64                   // addresses given (id) or given up (0) in this tx
+	records    map[uint64]*store.Contact           // contacts written
+	visitors   map[uint64]*store.Contact           // visitors written; nil = it is none any more
+	persons    map[store.PersonID]uint64           // where ids given in this tx lead
+	owned      map[uint64][]store.PersonID         // the same, by where they lead
+	accounts   map[uint64]*store.Account           // accounts written
+	names      map[string]uint64                   // account names of this tx; 0 = given up
+	domains    map[string]uint64                   // account domains of this tx
+	groups     map[string]uint64                   // group ids of this tx
+	edges      map[edgeKey]edgeChange              // contacts that joined or left an account, or changed their role
+	events     map[uint64][]rule.Event             // events of contacts, those of a visitor who became one included
+	visits     map[uint64][]rule.Event             // events of visitors
+	taken      map[store.MessageHash]store.Verdict // message ids of this tx
+	marks      map[markKey]mark                    // suppressions of this tx
+	suppress   []store.Suppression
+	lifts      []markKey
+	readmitted []store.Erasure // who was erased and is let in again
+	flips      []store.Flip
+	epoch      uint64 // of the queue's log whose events it applies
 	judging
 
 	scores   map[uint64]*score.State
@@ -217,6 +218,9 @@ func (t *tx) addSuppression(x store.Suppression, contact uint64, at time.Time) b
 	if !ok {
 		return false
 	}
+	if t.d.erased.bars(x.Hash) {
+		x.Address, x.Evidence = "", evidenceErased
+	}
 	k := markKey{x.Hash, x.Scope}
 	have, ok := t.marks[k]
 	if !ok {
@@ -313,6 +317,9 @@ func (t *tx) publish() {
 		m.lift(k.hash, k.scope)
 	}
 	m.mu.Unlock()
+	for i := range t.readmitted {
+		t.d.erased.add(&t.readmitted[i])
+	}
 	t.show()
 	for i := range t.suppress {
 		t.d.metrics.suppressed(t.suppress[i].Reason)

@@ -16,6 +16,7 @@ type contactCmd struct {
 	Show   contactShow   `cmd:"" help:"Show what is known of an address."`
 	Import contactImport `cmd:"" help:"Import contacts, accounts, events or lists from CSV or JSON lines, gzip or not."`
 	Export contactExport `cmd:"" help:"Export contacts, accounts, events or lists, in a form that imports again."`
+	Erase  contactErase  `cmd:"" help:"Erase a person: all that is known of it, and its queued mail. Prints a receipt."`
 }
 
 type contactShow struct {

@@ -139,6 +139,16 @@ func (e *engine) ExportContacts(_ context.Context, out api.Export, to io.Writer)
 	}
 }
 
+func (e *engine) EraseContact(_ context.Context, who api.Erase) (api.Erased, error) {
+	if who.Contact == "nobody" {
+		return api.Erased{}, api.Problem(http.StatusNotFound, "nobody has this user id, and it is no address", "")
+	}
+	return api.Erased{
+		Hash: "0123456789abcdef", At: e.start.Add(-time.Hour), Files: "pending", Counts: api.EraseCounts{Contacts: 1, Events: 12, Mail: 2},
+		EventsUntil: e.start.Add(7 * 24 * time.Hour), SentUntil: e.start.Add(60 * 24 * time.Hour), Backups: "copies made before must expire",
+	}, nil
+}
+
 func (e *engine) ImportContacts(_ context.Context, in api.Import, rows io.Reader) (api.Imported, error) {
 	r := bufio.NewReader(rows)
 	if head, err := r.Peek(2); err == nil && head[0] == 0x1f {

@@ -31,7 +31,11 @@ func (c *suppressionLs) Run(a *app) error {
 func (a *app) suppressions(list []api.Suppression) error {
 	t := a.table("ADDRESS", "REASON", "SCOPE", "BY", "SINCE", "UNTIL", "EVIDENCE")
 	for _, s := range list {
-		t.row(s.Address, s.Reason, s.Scope, s.Source, stamp(s.Created), stamp(s.Expires), shorten(s.Evidence))
+		who := s.Address
+		if who == "" {
+			who = "#" + s.Hash // it was erased
+		}
+		t.row(who, s.Reason, s.Scope, s.Source, stamp(s.Created), stamp(s.Expires), shorten(s.Evidence))
 	}
 	return t.flush()
 }

@@ -38,6 +38,7 @@ type Methods interface {
 	Contact(ctx context.Context, address string) (Contact, error)
 	ImportContacts(ctx context.Context, in Import, rows io.Reader) (Imported, error)
 	ExportContacts(ctx context.Context, out Export, to io.Writer) (Exported, error)
+	EraseContact(ctx context.Context, who Erase) (Erased, error)
 
 	Pools(ctx context.Context) ([]Pool, error)
 	Sources(ctx context.Context) ([]Source, error)
@@ -361,7 +362,8 @@ type SuppressionQuery struct {
 
 // Suppression is one reason why an address is not mailed.
 type Suppression struct {
-	Address  string    `json:"address"`
+	Address  string    `json:"address"`          // "" once the contact was erased
+	Hash     string    `json:"hash,omitempty"`   // stands for an address that was erased; not asked when adding or lifting
 	Reason   string    `json:"reason,omitempty"` // when adding, "" = manual; not asked when lifting
 	Scope    string    `json:"scope,omitempty"`  // all | stream:NAME | domain:NAME; when adding, "" = all; when lifting, "" = every scope
 	Source   string    `json:"source,omitempty"`

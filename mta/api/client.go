@@ -257,6 +257,11 @@ func (c *Client) Contact(ctx context.Context, address string) (Contact, error) {
 	return get[Contact](ctx, c, path, nil)
 }
 
+// EraseContact implements [Methods].
+func (c *Client) EraseContact(ctx context.Context, who Erase) (Erased, error) {
+	return fetch[Erased](ctx, c, call{method: http.MethodPost, path: "/api/v1/contacts/erase", json: who})
+}
+
 // Pools implements [Methods].
 func (c *Client) Pools(ctx context.Context) ([]Pool, error) {
 	return get[[]Pool](ctx, c, "/api/v1/pools", nil)

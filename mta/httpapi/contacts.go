@@ -34,6 +34,15 @@ func contactEndpoints() []endpoint {
 			},
 		}, importContacts),
 		exportEndpoint(),
+		takes(endpoint{
+			method: http.MethodPost, path: "/api/v1/contacts/erase", name: "contactErase",
+			summary: "Erase a person: all that is known of it, and its queued mail. The answer is the receipt; asked again, it is the same one.",
+		}, func(m api.Methods, r *http.Request, in api.Erase) (api.Erased, error) {
+			if in.Contact == "" {
+				return api.Erased{}, bad("bad body", "contact is missing: an address or a user id")
+			}
+			return m.EraseContact(r.Context(), in)
+		}),
 	}
 }
 

@@ -134,6 +134,10 @@ func (f *fake) Suppressions(_ context.Context, q api.SuppressionQuery) ([]api.Su
 	return answer1(f, []api.Suppression{{Address: "a@x.test", Reason: "manual", Scope: "all"}}, q)
 }
 
+func (f *fake) EraseContact(_ context.Context, who api.Erase) (api.Erased, error) {
+	return answer1(f, api.Erased{Hash: "01ab", At: day, Files: "done", FilesDone: day, Counts: api.EraseCounts{Contacts: 1, Mail: 2}, EventsUntil: day, SentUntil: day, Backups: "b"}, who)
+}
+
 func (f *fake) Suppress(_ context.Context, s api.Suppression) error {
 	_, err := answer1(f, 0, s)
 	return err
@@ -223,6 +227,9 @@ func rounds(ctx context.Context) []round {
 		{"ExportContacts", func(m api.Methods) (any, error) { return export(ctx, m, api.Export{}) }},
 		{"ExportContacts", func(m api.Methods) (any, error) {
 			return export(ctx, m, api.Export{Kind: "events", Segment: "s&t", Format: "jsonl", Gzip: true, Raw: true})
+		}},
+		{"EraseContact", func(m api.Methods) (any, error) {
+			return call1(m.EraseContact(ctx, api.Erase{Contact: odd}))
 		}},
 		{"Pools", func(m api.Methods) (any, error) { return call1(m.Pools(ctx)) }},
 		{"Sources", func(m api.Methods) (any, error) { return call1(m.Sources(ctx)) }},

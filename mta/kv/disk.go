@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -32,6 +33,7 @@ import (
 type disk struct {
 	vfs.FS
 	health *health
+	fresh  atomic.Int32 // above 0: no log is written over an old one
 }
 
 // tableHoldOff is how long the next table waits after one could not be written.
@@ -82,7 +84,7 @@ func (d *disk) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 
 // ReuseForWrite implements vfs.FS.
 func (d *disk) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	return d.file(name, "creating", func() (vfs.File, error) { return d.FS.ReuseForWrite(old, name, c) })
+	return d.file(name, "creating", func() (vfs.File, error) { return d.reuse(old, name, c) })
 }
 
 // OpenReadWrite implements vfs.FS.

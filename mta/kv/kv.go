@@ -12,11 +12,12 @@
 // # Keys
 //
 // Every key that begins with the byte 0x00 belongs to this package; a store
-// must not write or scan there. There are three:
+// must not write or scan there. There are five:
 //
 //	0x00 'f'   format: version as uvarint, then the name
 //	0x00 'e'   epoch: 8 bytes, big endian, random, made with the store
 //	0x00 'c'   present only while the store is closed after a clean Close
+//	0x00 0x00  and 0xff 0xff: what [DB.Scrub] writes around all other keys, for a moment
 package kv
 
 import (
@@ -36,6 +37,9 @@ const (
 	keyFormat = "\x00f"
 	keyEpoch  = "\x00e"
 	keyClean  = "\x00c"
+
+	keyScrubLow  = "\x00\x00"
+	keyScrubHigh = "\xff\xff"
 )
 
 // FormatError says that a directory holds a store of another kind, or one
@@ -68,6 +72,7 @@ type DB struct {
 	clean     bool
 	readOnly  bool
 	health    *health
+	disk      *disk
 	checks    io.Closer // of operations that hang; nil where the disk is not the operating system's
 	closeOnce sync.Once
 	closeErr  error
@@ -85,7 +90,8 @@ func Open(o Options) (*DB, error) {
 	if fs == nil {
 		fs, d.checks = withHealthChecks(d.health)
 	}
-	po := o.pebble(d.health, fs)
+	d.disk = &disk{FS: fs, health: d.health}
+	po := o.pebble(d.health, d.disk)
 	if o.Cache == nil {
 		defer po.Cache.Unref()
 	}

@@ -77,7 +77,7 @@ func (c *Cache) Close() { c.c.Unref() }
 // carries a reference that the caller must drop after opening.
 func (o *Options) pebble(h *health, fs vfs.FS) *pebble.Options {
 	p := &pebble.Options{
-		FS:       &disk{FS: fs, health: h},
+		FS:       fs,
 		ReadOnly: o.ReadOnly,
 		// Pebble's default is the oldest format it can read.
 		FormatMajorVersion: pebble.FormatNewest,

@@ -24,6 +24,8 @@ func (s *Store) Batch() *Batch { return &Batch{s: s, b: s.db.NewBatch(), err: s.
 
 func (b *Batch) set(k, v []byte) { b.err = errors.Join(b.err, b.b.Set(k, v, nil)) }
 
+func (b *Batch) fail(err error) { b.err = errors.Join(b.err, err) }
+
 func (b *Batch) setID(k []byte, id uint64) {
 	var v [8]byte
 	binary.BigEndian.PutUint64(v[:], id)

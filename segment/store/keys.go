@@ -46,6 +46,7 @@ import "encoding/binary"
 //	Lt/SECOND/ID/MESSAGE  when those are looked at again: 4, 8 and 16 bytes; empty (raw)
 //	Lg/DOMAIN             what is known of the gateway of a recipient domain, as package segment/signal writes it (its first
 //	                      byte is the version)
+//	E/HMAC                erasure: when, what is left to be done, what was erased; HMAC is that of P, or of a user id
 //	g/HASH                progress of an import: HASH is 16 bytes over the file's name and its first bytes
 //
 // The slash stands for nothing: prefixes are exactly the bytes before it.
@@ -76,6 +77,7 @@ const (
 	prefixBuild       = "Mb"
 	prefixFanOut      = "Mf"
 	prefixWheel       = "t"
+	prefixErasure     = "E"
 	prefixBehaviour   = "b"
 	prefixHeld        = "Lh"
 	prefixHeldDue     = "Lt"

@@ -307,11 +307,18 @@ func FuzzDecode(f *testing.F) {
 	e := Event{Name: "Signed In", Message: "m1", Account: 2, Properties: []byte{1}}
 	f.Add(e.append(nil))
 	f.Add(EventKey{7, -1, 9}.append(nil))
+	er := Erasure{At: time.Unix(5, 0).UTC(), Stage: EraseMail, Name: "a@example.com", Users: []Hash{{1}}, Counts: []uint64{1, 300}, Left: [][]byte{{'c', 1}}}
+	f.Add(er.Append(nil))
 	f.Add([]byte{1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if c, err := DecodeContact(b); err == nil {
 			if again, err := DecodeContact(c.Append(nil)); err != nil || !reflect.DeepEqual(again, c) {
 				t.Fatalf("contact: %v", err)
+			}
+		}
+		if x, err := DecodeErasure(Hash{7}, b); err == nil {
+			if again, err := DecodeErasure(Hash{7}, x.Append(nil)); err != nil || !reflect.DeepEqual(again, x) {
+				t.Fatalf("erasure: %v", err)
 			}
 		}
 		if a, err := DecodeAccount(b); err == nil {
