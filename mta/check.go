@@ -134,8 +134,20 @@ func rules(c *config.Config) (*rule.Schema, []segment.Definition, []config.Probl
 		for _, f := range rule.Faults(set.Err(i)) {
 			list = append(list, c.Problem("segment["+s.Name+"].where", fmt.Sprintf("column %d: %s", f.Column, f.Text), f.Hint))
 		}
+		list = append(list, outlived(c, s.Name, set.Rule(i))...)
 	}
 	return schema, definitions, list
+}
+
+// outlived warns of a window that is longer than events are kept.
+func outlived(c *config.Config, segment string, r *rule.Rule) []config.Problem {
+	keep, window := c.Events.Retention, r.Window()
+	if window <= keep.Std() {
+		return nil
+	}
+	return []config.Problem{c.Warning("segment["+segment+"].where",
+		fmt.Sprintf("it looks back %v, and events are kept for %v: a segment that is defined anew knows no older ones", rule.Duration(window), rule.Duration(keep)),
+		"make [events] retention as long, or the window shorter")}
 }
 
 // checkFiles reads certificates and the token.

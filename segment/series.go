@@ -28,8 +28,8 @@ type feeds struct {
 type feed struct {
 	spec    *rule.SeriesSpec
 	kept    bool
-	current int // its number in the rules that mail goes by, -1 = they do not read it
-	next    int // the same in those under construction
+	current int  // its number in the rules that mail goes by, -1 = they do not read it
+	built   bool // those under construction read it
 }
 
 // refeed computes which events are kept. The caller holds d.write, or the store
@@ -46,18 +46,18 @@ func (l *live) refeed() {
 			k := specs[i].Key()
 			x := known[k]
 			if x == nil {
-				x = &feed{spec: &specs[i], kept: f.kept[k], current: -1, next: -1}
+				x = &feed{spec: &specs[i], kept: f.kept[k], current: -1}
 				known[k] = x
 			}
 			if rs == l.current {
 				x.current = i
 			} else {
-				x.next = i
+				x.built = true
 			}
 		}
 	}
 	for _, x := range known {
-		if !x.kept && x.next < 0 {
+		if !x.kept && !x.built {
 			continue // rules that are frozen: nobody asks them
 		}
 		f.fresh = f.fresh || !x.kept
@@ -96,7 +96,6 @@ func (rs *ruleset) lacking(kept map[[16]byte]bool) []int {
 type fed struct {
 	list    []store.Series
 	current []int // numbers of those that changed, in the rules that mail goes by
-	next    []int // the same in those under construction
 }
 
 // feed adds the events of this write to the series that they belong to. A contact
@@ -198,9 +197,6 @@ func (t *tx) closeSeries(id uint64, list []opened) error {
 		f.list[at].Data = o.series.Append(nil)
 		if o.feed.current >= 0 {
 			f.current = append(f.current, o.feed.current)
-		}
-		if o.feed.next >= 0 {
-			f.next = append(f.next, o.feed.next)
 		}
 	}
 	return nil

@@ -140,7 +140,7 @@ func TestLiveEventsOfAccounts(t *testing.T) {
 	)
 	defer x.d.Close()
 	for _, group := range []string{"acme", "globex"} {
-		plan := map[string]string{"acme": "paid", "globex": "free"}[group]
+		plan := map[string]string{"acme": "free", "globex": "paid"}[group]
 		x.call(Call{Kind: CallGroup, MessageID: group, Email: "a@example.com", GroupID: group, Time: x.h.now, Traits: map[string]any{"name": group, "plan": plan}})
 	}
 	of := func(message, group string) {
@@ -148,11 +148,11 @@ func TestLiveEventsOfAccounts(t *testing.T) {
 		c.Context.GroupID = group
 		x.call(c)
 	}
-	of("m1", "globex")
-	of("m2", "globex")
+	of("m1", "acme")
+	of("m2", "acme")
 	x.expect(0, "entered any a@example.com (tracking)")
 	last := x.d.LastFlip()
-	of("m3", "acme")
+	of("m3", "globex")
 	x.expect(last)
 	of("m4", "")
 	x.expect(last, "entered paying a@example.com (tracking)")

@@ -309,6 +309,8 @@ func FuzzDecode(f *testing.F) {
 	f.Add(EventKey{7, -1, 9}.append(nil))
 	er := Erasure{At: time.Unix(5, 0).UTC(), Stage: EraseMail, Name: "a@example.com", Users: []Hash{{1}}, Counts: []uint64{1, 300}, Left: [][]byte{{'c', 1}}}
 	f.Add(er.Append(nil))
+	f.Add(AppendSeries(nil, []Series{{Key: [16]byte{1}, Data: []byte{1, 0, 0}}, {Key: [16]byte{2}}}))
+	f.Add(AppendSeries(nil, []Series{{Key: [16]byte{2}}, {Key: [16]byte{1}}})) // out of order
 	f.Add([]byte{1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if c, err := DecodeContact(b); err == nil {
@@ -329,6 +331,11 @@ func FuzzDecode(f *testing.F) {
 		if e, err := decodeEvent(b); err == nil {
 			if again, err := decodeEvent(e.append(nil)); err != nil || !reflect.DeepEqual(again, e) {
 				t.Fatalf("event: %v", err)
+			}
+		}
+		if x, err := DecodeSeries(b); err == nil {
+			if again, err := DecodeSeries(AppendSeries(nil, x)); err != nil || !reflect.DeepEqual(again, x) {
+				t.Fatalf("series: %v", err)
 			}
 		}
 		if k, err := decodeEventKey(b); err == nil && b[0] == prefixEvent[0] && !bytes.Equal(k.append(nil), b) {
