@@ -264,9 +264,10 @@ func (s *visit) data() error {
 		s.h.took(s.h, &s.parcel, false)
 		return err
 	}
-	s.h.took(s.h, &s.parcel, true)
 	_, err := s.w.WriteString("250 2.0.0 taken\r\n")
-	return errors.Join(err, s.w.Flush())
+	err = errors.Join(err, s.w.Flush())
+	s.h.took(s.h, &s.parcel, err == nil) // the host may have been closed meanwhile
+	return err
 }
 
 // read reads up to the final dot.
