@@ -5,7 +5,7 @@ BUDGET   ?= 3600
 BENCH    ?= .
 PKG      ?= ./...
 
-.PHONY: build test race lint fuzz bench profile gobench demo generate deps accept
+.PHONY: build test race lint fuzz bench bench-segments bench-large profile gobench demo generate deps accept
 
 build: ; go build -o bin/ ./cmd/...
 
@@ -18,6 +18,10 @@ lint: bin/golangci-lint ; bin/golangci-lint run
 fuzz: ; .ci/fuzz $(FUZZTIME) $(BUDGET)
 
 bench: build ; @.ci/bench
+
+bench-segments: ; @.ci/bench-segments
+
+bench-large: ; @CONTACTS=10000000 ROUNDS=1 .ci/bench-segments
 
 profile: build ; @.ci/profile
 

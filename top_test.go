@@ -54,7 +54,7 @@ func TestMakefile(t *testing.T) {
 	}
 	makefile, contributing := read("Makefile"), read("CONTRIBUTING.md")
 	ci := read(".ci/run") + read("testdata/accept/hardening.tsv") // which it runs
-	for target := range strings.FieldsSeq("build test race lint fuzz bench profile gobench demo generate deps accept") {
+	for target := range strings.FieldsSeq("build test race lint fuzz bench bench-segments bench-large profile gobench demo generate deps accept") {
 		rule := regexp.MustCompile(`(?m)^` + target + `:[^;\n]*;[^\n]+$`)
 		if len(rule.FindAllString(makefile, -1)) != 1 {
 			t.Errorf("Makefile: %s is not one rule of one line", target)

@@ -5,13 +5,8 @@ package segment
 import (
 	"context"
 	"fmt"
-	"runtime"
-	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/seguemta/segue/mta/event"
 )
@@ -70,50 +65,4 @@ func BenchmarkCheck(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-}
-
-func BenchmarkLook(b *testing.B) {
-	d := benchDB(b)
-	a := addr(b, "u77@example.com")
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := d.Look(a, "marketing", "example.com", t0()); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-// BenchmarkIngest sends track calls one by one from 64 goroutines, each of which
-// waits until its call is on disk.
-func BenchmarkIngest(b *testing.B) {
-	const n = benchContacts
-	d := benchDB(b)
-	var next atomic.Uint64
-	spent := cpu(b)
-	b.SetParallelism(64 / runtime.GOMAXPROCS(0))
-	b.ResetTimer()
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			i := next.Add(1)
-			errs, err := d.Ingest(context.Background(), []Call{{
-				Kind: CallTrack, MessageID: fmt.Sprint("m", i), Email: fmt.Sprintf("u%d@example.com", i*7919%n), Event: "Report Run",
-				Time: t0().Add(-time.Duration(i) * time.Millisecond), Properties: map[string]any{"rows": 12.0, "kind": "daily"},
-			}})
-			if err != nil || errs[0] != nil {
-				b.Error(errs, err)
-			}
-		}
-	})
-	b.ReportMetric(float64(cpu(b)-spent)/1e3/float64(b.N), "us-cpu/event")
-	b.ReportMetric(float64(b.N)/testutil.ToFloat64(d.metrics.tracking.commits), "events/commit")
-}
-
-// cpu is the processor time of this process so far.
-func cpu(b *testing.B) time.Duration {
-	b.Helper()
-	var r syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }

@@ -29,10 +29,14 @@ func (t *tx) fold(p *prepared) error {
 		return nil
 	}
 	if err := t.refuse(p); err != nil {
-		t.take(p.hash, store.Rejected) // the first answer stands, whatever changes since
+		if failed := t.take(p.hash, store.Rejected); failed != nil { // the first answer stands, whatever changes since
+			return failed
+		}
 		return err
 	}
-	t.take(p.hash, store.Applied)
+	if err := t.take(p.hash, store.Applied); err != nil {
+		return err
+	}
 	if p.kind == CallAlias {
 		return t.alias(p)
 	}

@@ -182,6 +182,11 @@ func (t *tx) known(h store.MessageHash) (store.Verdict, error) {
 	}
 	today := day(t.d.now())
 	for back := uint32(0); back <= takenDays; back++ {
+		if of, err := t.d.taken.day(t.d.store, today-back); err != nil {
+			return store.Unseen, err
+		} else if !of.has(h) {
+			continue
+		}
 		v, err := t.d.store.Taken(today-back, h)
 		if v != store.Unseen || err != nil {
 			return v, err
@@ -191,9 +196,16 @@ func (t *tx) known(h store.MessageHash) (store.Verdict, error) {
 }
 
 // take notes what becomes of a call.
-func (t *tx) take(h store.MessageHash, v store.Verdict) {
+func (t *tx) take(h store.MessageHash, v store.Verdict) error {
+	today := day(t.d.now())
+	of, err := t.d.taken.day(t.d.store, today)
+	if err != nil {
+		return err
+	}
+	of.add(h) // where the commit fails, for nothing
 	t.taken[h] = v
-	t.b.Taken(day(t.d.now()), h, v)
+	t.b.Taken(today, h, v)
+	return nil
 }
 
 // day counts days since 1970.

@@ -53,8 +53,9 @@ type ruleset struct {
 
 // compiled is a segment ready to be asked. Without a rule it has no members.
 type compiled struct {
-	def      Definition
 	rule     *rule.Rule // nil where err is set
+	referred bool       // other rules refer to it
+	def      Definition
 	err      error
 	identity [16]byte
 	removed  bool    // no longer configured: it goes with the next swap
@@ -64,10 +65,10 @@ type compiled struct {
 
 // in reports whether a subject is in the segment.
 func (c *compiled) in(s *subject) bool {
-	if !c.rule.Paired() {
-		return c.rule.Match(s.pairs[0])
+	if c.rule.Match(s.pairs[0]) {
+		return true
 	}
-	return slices.ContainsFunc(s.pairs, c.rule.Match)
+	return len(s.pairs) > 1 && c.rule.Paired() && slices.ContainsFunc(s.pairs[1:], c.rule.Match)
 }
 
 // rules is what mail goes by.
@@ -102,7 +103,7 @@ func (d *DB) compileAll(defs []Definition) (*ruleset, error) {
 	unread := unread(rs.set)
 	rs.scored = rs.reads("score", "fit", "behaviour", "account_score")
 	for i := range defs {
-		c := compiled{def: defs[i], rule: rs.set.Rule(i), err: rs.set.Err(i)}
+		c := compiled{def: defs[i], rule: rs.set.Rule(i), referred: rs.set.Referred(i), err: rs.set.Err(i)}
 		if c.err == nil && unread[i] {
 			c.rule, c.err = nil, errUnread
 		}
@@ -195,7 +196,7 @@ func (s *subject) fit(rs *ruleset) {
 // source is where the records of a subject come from.
 type source interface {
 	contact(id uint64) (*store.Contact, error)
-	account(id uint64) (*store.Account, error)
+	knownAccount(id uint64) (*knownAccount, error)
 	series(id uint64) ([]store.Series, error)
 	peek(id uint64) store.State
 	behaviour(id uint64) (*score.State, error)
@@ -238,14 +239,14 @@ func (s *subject) records(d *DB, from source, id uint64, now time.Time) (*store.
 	}
 	builtIn(v.Slots, c)
 	for n := len(c.Edges) - 1; n > 0; n-- {
-		if _, err := s.join(d, from, c, n); err != nil {
+		if _, err := s.join(from, c, n); err != nil {
 			return c, nil, err
 		}
 	}
 	if len(c.Edges) == 0 {
 		return c, nil, nil
 	}
-	a, err := s.join(d, from, c, 0)
+	a, err := s.join(from, c, 0)
 	return c, a, err
 }
 
@@ -260,9 +261,9 @@ func (s *subject) pair(n int) *rule.Values {
 
 // join sets the values of a contact's nth account, beside its own. The first
 // comes last: its values are those that the others begin with.
-func (s *subject) join(d *DB, from source, c *store.Contact, n int) (*store.Account, error) {
+func (s *subject) join(from source, c *store.Contact, n int) (*store.Account, error) {
 	e := &c.Edges[n]
-	a, err := from.account(e.Account)
+	a, err := from.knownAccount(e.Account)
 	if err != nil {
 		return nil, err
 	}
@@ -279,10 +280,10 @@ func (s *subject) join(d *DB, from source, c *store.Contact, n int) (*store.Acco
 	if e.Role != "" {
 		v.Slots[rule.SlotRole] = rule.TextValue(e.Role)
 	}
-	if err := d.schema.Decode(a.Attributes, v.Slots); err != nil {
-		return a, fmt.Errorf("reading attributes of account %d: %w", e.Account, err)
+	for i := range a.values {
+		v.Slots[a.values[i].slot] = a.values[i].value
 	}
-	return a, nil
+	return &a.record, nil
 }
 
 // builtIn sets the built-in names that a contact's record knows.
@@ -311,12 +312,17 @@ func builtIn(slots []rule.Value, c *store.Contact) {
 func (rs *ruleset) ask(s *subject, which []int) {
 	if len(which) < len(rs.every) {
 		for i := range rs.list {
-			s.refer(i, rs.list[i].roster.has(s.id))
+			if rs.list[i].referred {
+				s.refer(i, rs.list[i].roster.has(s.id))
+			}
 		}
 	}
 	for _, i := range which {
-		s.in[i] = rs.list[i].in(s)
-		s.refer(i, s.in[i])
+		c := &rs.list[i]
+		s.in[i] = c.in(s)
+		if c.referred {
+			s.refer(i, s.in[i])
+		}
 	}
 }
 
@@ -327,6 +333,9 @@ func (rs *ruleset) judge(s *subject, which []int) time.Time {
 	var next time.Time
 	for _, i := range which {
 		c := &rs.list[i]
+		if c.rule == nil || !c.rule.TimeDependent() {
+			continue
+		}
 		for _, v := range s.pairs {
 			if at, ok := c.rule.NextChange(v); ok {
 				next = sooner(next, at)

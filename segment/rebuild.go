@@ -6,12 +6,14 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math/bits"
 	"runtime"
 	"sync"
 	"time"
 
 	"github.com/RoaringBitmap/roaring/v2"
 
+	"github.com/seguemta/segue/segment/rule"
 	"github.com/seguemta/segue/segment/store"
 )
 
@@ -75,9 +77,23 @@ func (d *DB) openWindow() (from, to uint64, err error) {
 
 // found is what one worker found in a part of a window.
 type found struct {
-	members []*roaring.Bitmap // by segment; nil for one that is not built
+	first   uint64
+	members []rule.Bits // by segment, from first on; nil for one that is not built
 	arms    []armed
 	series  []record // contacts whose series were made
+}
+
+// ids lists the members of a segment that were found.
+func (f *found) ids(i int, to []uint32) []uint32 {
+	if f.members == nil {
+		return to
+	}
+	for n, word := range f.members[i] {
+		for ; word != 0; word &= word - 1 {
+			to = append(to, bit(f.first)+uint32(64*n+bits.TrailingZeros64(word))) //nolint:gosec // see bit
+		}
+	}
+	return to
 }
 
 // judgeWindow judges a window of contacts as they are stored, on every core.
@@ -100,18 +116,19 @@ func (d *DB) judgeWindow(ctx context.Context, from, to uint64) ([]found, error) 
 
 func (d *DB) judgeRange(ctx context.Context, first, last uint64, now time.Time, out *found) error {
 	rs, generation := d.live.next, d.live.build.Generation
-	out.members = make([]*roaring.Bitmap, len(rs.list))
+	out.first, out.members = first, make([]rule.Bits, len(rs.list))
 	var building []int
 	for _, i := range rs.every {
 		if rs.list[i].roster.generation == generation {
-			out.members[i] = roaring.New()
+			out.members[i] = make(rule.Bits, (last-first)/64+1)
 			building = append(building, i)
 		}
 	}
 	s := &subject{}
 	s.fit(rs)
 	from := d.stored()
-	from.accounts = map[uint64]*store.Account{}
+	from.accounts = map[uint64]*knownAccount{}
+	from.have = new(store.Contact)
 	trace, err := d.newTrace(first, last)
 	if err != nil {
 		return err
@@ -123,7 +140,7 @@ func (d *DB) judgeRange(ctx context.Context, first, last uint64, now time.Time, 
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		from.have = &c
+		*from.have = c
 		if from.past, err = trace.of(id, &out.series); err != nil {
 			return err
 		}
@@ -134,7 +151,7 @@ func (d *DB) judgeRange(ctx context.Context, first, last uint64, now time.Time, 
 		a := armed{id: id, second: deadline(d.deadlineOf(rs, s, &st, now, rs.every))}
 		for _, i := range building {
 			if s.in[i] {
-				out.members[i].Add(bit(id))
+				out.members[i].Set(int(id-first), true) //nolint:gosec // within a window
 			}
 		}
 		if a.second != 0 {
@@ -223,16 +240,16 @@ func (t *tx) armAll(arms []armed) {
 func (l *live) take(from, to uint64, parts []found, gone map[uint64]struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	var ids []uint32
 	for i := range l.next.list {
 		r := l.next.list[i].roster
 		if r.generation != l.build.Generation {
 			continue
 		}
 		r.bits.RemoveRange(from, to+1)
-		for _, p := range parts {
-			if p.members != nil && p.members[i] != nil {
-				r.bits.Or(p.members[i])
-			}
+		for k := range parts {
+			ids = parts[k].ids(i, ids[:0])
+			r.bits.AddMany(ids)
 		}
 		for id := range gone {
 			r.bits.Remove(bit(id))

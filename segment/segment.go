@@ -113,9 +113,10 @@ type DB struct {
 	settled  func() time.Time
 	flipped  chan struct{} // one token: there may be new flips
 
-	mem    memory
-	live   live
-	erased erasedSet
+	mem      memory
+	live     live
+	erased   erasedSet
+	accounts accountCache
 
 	verifyEvery  time.Duration
 	window, kept uint64 // contacts of one step of a build, and of what is stored of it
@@ -124,6 +125,7 @@ type DB struct {
 	importing sync.Mutex
 
 	ingest   ingestQueue
+	taken    takenFilter
 	fields   attributeNames
 	engaging map[string]bool
 	keep     time.Duration // of events

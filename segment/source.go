@@ -12,9 +12,9 @@ import (
 // has read: use it for one moment, or one batch.
 type stored struct {
 	d        *DB
-	accounts map[uint64]*store.Account // nil = it keeps none
-	have     *store.Contact            // read already; nil = read it
-	past     *[]store.Series           // the same
+	accounts map[uint64]*knownAccount // nil = it keeps none
+	have     *store.Contact           // read already; nil = read it
+	past     *[]store.Series          // the same
 }
 
 func (d *DB) stored() *stored { return &stored{d: d} }
@@ -43,23 +43,6 @@ func (r *stored) series(id uint64) ([]store.Series, error) {
 		return *r.past, nil
 	}
 	return r.d.store.SeriesOf(id)
-}
-
-func (r *stored) account(id uint64) (*store.Account, error) {
-	if a, ok := r.accounts[id]; ok {
-		return a, nil
-	}
-	a, ok, err := r.d.store.Account(id)
-	if err != nil || !ok {
-		return nil, fmt.Errorf("reading account %d: %w", id, orCorrupt(err))
-	}
-	if len(r.accounts) >= walkAccounts {
-		clear(r.accounts)
-	}
-	if r.accounts != nil {
-		r.accounts[id] = &a
-	}
-	return &a, nil
 }
 
 // walkAccounts bounds the accounts that a source keeps in memory.

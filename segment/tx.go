@@ -302,6 +302,7 @@ func (t *tx) stage() {
 }
 
 func (t *tx) publish() {
+	t.d.accounts.forget(t.accounts)
 	m := &t.d.mem
 	m.mu.Lock()
 	for id, st := range t.states {

@@ -56,11 +56,24 @@ func (s *Schema) Encode(dst []byte, of Scope, slots []Value) []byte {
 // keep them walks it with [Records]. Slots that the record does not name stay as
 // they are; on error, some may be set.
 func (s *Schema) Decode(record []byte, slots []Value) error {
+	next := firstAttribute
 	return Records(record, func(name string, v Value) {
-		if slot, t, ok := s.Slot(name); ok && slot >= firstAttribute && slot < len(slots) && t == v.kind {
-			slots[slot] = v
+		if slot, ok := s.from(next, name); ok && slot >= firstAttribute && slot < len(slots) && s.types[slot] == v.kind {
+			slots[slot], next = v, slot+1
 		}
 	})
+}
+
+// from is Slot for a name that most likely is one of the next: [Schema.Encode]
+// writes in the order of slots.
+func (s *Schema) from(next int, name string) (int, bool) {
+	for slot := next; slot < min(next+few, len(s.names)); slot++ {
+		if s.names[slot] == name {
+			return slot, true
+		}
+	}
+	slot, ok := s.slots[name]
+	return slot, ok
 }
 
 // Records calls f with each name and value of a record.

@@ -123,16 +123,17 @@ import (
 
 // Rule is a compiled rule. It is immutable and safe for concurrent use.
 type Rule struct {
-	set     *Set
-	node    Node // of Where
-	whole   Node // with include and exclude
-	text    string
-	match   predicate
-	reads   []string
-	uses    uses
+	match   predicate // what every evaluation reads stands together
 	room    room
 	tickers []ticker
 	paired  bool
+
+	set   *Set
+	node  Node // of Where
+	whole Node // with include and exclude
+	text  string
+	reads []string
+	uses  uses
 }
 
 // room is how much of a [Values] the rule needs.

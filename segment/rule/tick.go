@@ -49,7 +49,7 @@ func (t *ticker) next(v *Values) int64 {
 // constant until the microsecond before. The built-in tier, segments and counts
 // of contacts change by time as well; whoever sets them knows when.
 func (r *Rule) NextChange(v *Values) (time.Time, bool) {
-	if r == nil || !r.room.fits(v) {
+	if r == nil || len(r.tickers) == 0 || !r.room.fits(v) {
 		return time.Time{}, false
 	}
 	return nextChange(r.match, r.tickers, v)

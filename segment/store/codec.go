@@ -41,6 +41,7 @@ func appendTime(b []byte, t time.Time) []byte {
 // caller asks for the error once, at the end.
 type reader struct {
 	rest []byte
+	text string // the end of the value as a string, which all strings are parts of; "" until the first
 	bad  bool
 }
 
@@ -143,14 +144,28 @@ func (r *reader) count() int {
 
 // strings reads what appendStrings wrote; nil for none.
 func (r *reader) strings() []string {
-	var list []string
-	for range r.count() {
-		list = append(list, r.string())
+	n := r.count()
+	if n == 0 {
+		return nil
+	}
+	list := make([]string, n)
+	for i := range list {
+		list[i] = r.string()
 	}
 	return list
 }
 
-func (r *reader) string() string { return string(r.bytes()) }
+func (r *reader) string() string {
+	if r.text == "" {
+		r.text = string(r.rest)
+	}
+	b := r.bytes()
+	end := len(r.text) - len(r.rest)
+	if r.bad {
+		return ""
+	}
+	return r.text[end-len(b) : end]
+}
 
 // done returns the error for what, if the value was anything but exactly read.
 func (r *reader) done(what string) error {

@@ -102,9 +102,16 @@ func appendEdges(b []byte, edges []Edge) []byte {
 	return b
 }
 
+// edgeSize is the fewest bytes of an edge.
+const edgeSize = 5
+
 func (r *reader) edges() []Edge {
-	var list []Edge
-	for range r.count() {
+	n := r.count()
+	if n == 0 {
+		return nil
+	}
+	list := make([]Edge, 0, min(n, len(r.rest)/edgeSize))
+	for range n {
 		list = append(list, Edge{ID: r.uvarint(), Account: r.uvarint(), Role: r.string(), Since: r.time(), Told: r.time()})
 	}
 	return list

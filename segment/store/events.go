@@ -170,6 +170,23 @@ func (s *Store) Taken(day uint32, h MessageHash) (Verdict, error) {
 	return Verdict(v[0]), nil
 }
 
+// TakenOn yields the message ids that were taken on a day since 1970.
+func (s *Store) TakenOn(day uint32, fn func(h MessageHash) error) error {
+	var none MessageHash
+	for kv, err := range s.scan(keyTaken(day, none), keyTaken(day+1, none)) {
+		if err != nil {
+			return fmt.Errorf("reading message ids: %w", err)
+		}
+		if len(kv.key) != len(prefixTaken)+4+len(none) {
+			return fmt.Errorf("%w: message id with a key of %d bytes", ErrCorrupt, len(kv.key))
+		}
+		if err := fn(MessageHash(kv.key[len(prefixTaken)+4:])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Event writes an event of a contact or visitor.
 func (b *Batch) Event(contact uint64, e *Event) {
 	b.buf = e.append(b.buf[:0])
