@@ -17,66 +17,6 @@ import (
 	"github.com/seguemta/segue/segment"
 )
 
-// Segments implements api.Methods.
-func (m methods) Segments(ctx context.Context) ([]api.Segment, error) {
-	counts, err := m.people.Counts(ctx, m.o.Now())
-	if err != nil {
-		return nil, err
-	}
-	list := []api.Segment{}
-	for _, s := range m.people.Segments() {
-		list = append(list, segmentOf(&s, &counts))
-	}
-	return list, nil
-}
-
-func segmentOf(s *segment.Info, counts *segment.Counts) api.Segment {
-	return api.Segment{Name: s.Name, Order: s.Order, Version: s.Version, Rule: s.Where, Error: s.Error, Members: int64(counts.Segments[s.Name])}
-}
-
-// Segment implements api.Methods.
-func (m methods) Segment(ctx context.Context, name string) (api.SegmentDetail, error) {
-	list, err := m.Segments(ctx)
-	if err != nil {
-		return api.SegmentDetail{}, err
-	}
-	for _, s := range list {
-		if s.Name != name {
-			continue
-		}
-		d := api.SegmentDetail{Segment: s, Assign: []api.SegmentTier{}, Tiers: map[string]int64{}}
-		for _, c := range m.c.Segments {
-			if c.Name == name {
-				d.Pool = c.Pool
-				for _, a := range c.Assign {
-					d.Assign = append(d.Assign, api.SegmentTier{Tier: a.Tier, Pool: a.Pool, Plan: a.Plan})
-				}
-			}
-		}
-		return d, m.memberTiers(ctx, &d)
-	}
-	return api.SegmentDetail{}, notFound("no segment has the name " + name)
-}
-
-// memberTiers counts a segment's members by tier.
-func (m methods) memberTiers(ctx context.Context, d *api.SegmentDetail) error {
-	const page = 10_000
-	var after uint64
-	for {
-		members, err := m.people.Members(ctx, d.Name, after, page)
-		if err != nil {
-			return err
-		}
-		for _, c := range members {
-			d.Tiers[c.Tier]++
-			after = c.ID
-		}
-		if len(members) < page {
-			return nil
-		}
-	}
-}
-
 // Contact implements api.Methods.
 func (m methods) Contact(_ context.Context, address string) (api.Contact, error) {
 	a, err := rfc5321.ParseAddress(address)

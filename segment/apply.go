@@ -115,6 +115,7 @@ func (t *tx) apply(e *event.Event) error {
 	if !concerns(e) || e.Address == "" && e.Message != 0 { // about somebody who was erased
 		return nil
 	}
+	t.result(e)
 	addr, err := rfc5321.ParseAddress(e.Address)
 	if err != nil {
 		t.d.metrics.strange.Inc()

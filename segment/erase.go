@@ -231,6 +231,7 @@ func (e *erasure) count(k store.Kind) {
 		e.n.Hits++
 	case store.KindID: // counted where it leads to the person
 	case store.KindSeries: // made of the events that are counted
+	case store.KindEntered: // goes with the membership
 	}
 }
 

@@ -124,6 +124,9 @@ func (d *DB) TrimEvents(ctx context.Context, now time.Time) (int, error) {
 	if err := d.trimVisitors(ctx, cutoff); err != nil {
 		return removed, err
 	}
+	if err := d.trimStatistics(now); err != nil {
+		return removed, err
+	}
 	err := d.tidy(func(b *store.Batch) error {
 		b.DropTaken(day(now) - takenDays)
 		return nil

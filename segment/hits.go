@@ -124,7 +124,7 @@ func (t *tx) heldOf(k store.HeldKey) (*holding, error) {
 func (t *tx) deliveredAt(id uint64, message string) (time.Time, error) {
 	var at time.Time
 	look := func(e *rule.Event) {
-		if of := e.Properties["email_id"]; e.Name == EventEmailDelivered && of.Text() == message {
+		if e.Name == EventEmailDelivered && refersTo(e, message) {
 			at = time.UnixMicro(e.Time).UTC()
 		}
 	}

@@ -4,6 +4,7 @@ package segment
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -128,7 +129,7 @@ func TestMachinesAreLearnedByDomain(t *testing.T) {
 		apply(t, d, []event.Event{{Sequence: sequence, Kind: event.Delivered, Address: "a@example.com", Message: message, Time: h.now}})
 		h.turn(90 * time.Second)
 		for i := range 4 {
-			track(t, d, EventEmailLinkClicked, h.now, map[string]any{"email_id": fmt.Sprint(message), "link_url": fmt.Sprint(i), "agent": browser})
+			track(t, d, EventEmailLinkClicked, h.now, map[string]any{"email_id": strings.ToUpper(strconv.FormatUint(message, 36)), "link_url": fmt.Sprint(i), "agent": browser})
 		}
 		h.turn(10 * time.Minute)
 		settle(t, d)

@@ -276,8 +276,9 @@ func (t *tx) show() {
 			l.unstored = t.flips[i].Sequence
 		}
 	}
-	if len(t.moves) > 0 {
+	if len(t.moves)+len(t.flips) > 0 {
 		l.mu.Lock()
+		t.flowed()
 		for _, m := range t.moves {
 			m.r.put(m.id, m.in)
 		}

@@ -16,6 +16,7 @@ import (
 // loadLive makes segments live: it reads what the store holds of them, and
 // builds small bases at once.
 func (d *DB) loadLive(o *Options) error {
+	d.stats.flows = map[dayKey]*dayFlow{}
 	if err := d.loadSegments(o.Segments); err != nil {
 		return err
 	}
@@ -23,6 +24,9 @@ func (d *DB) loadLive(o *Options) error {
 		if s.Error != "" {
 			d.log.Error("segment has no members, its rule does not compile", slog.String("segment", s.Name), slog.String("error", s.Error))
 		}
+	}
+	if err := d.loadStatistics(); err != nil {
+		return err
 	}
 	if err := d.loadWheel(); err != nil {
 		return err

@@ -4,6 +4,8 @@ package segment
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/seguemta/segue/mta/event"
 	"github.com/seguemta/segue/segment/rule"
@@ -45,7 +47,7 @@ func (t *tx) mailEvent(id uint64, e *event.Event) error {
 		}
 	}
 	if e.Message != 0 {
-		properties["email_id"] = rule.TextValue(fmt.Sprint(e.Message))
+		properties["email_id"] = rule.TextValue(strings.ToUpper(strconv.FormatUint(e.Message, 36))) // as answers and operators write it
 	}
 	if e.Code != 0 {
 		properties["smtp_code"] = rule.NumberValue(float64(e.Code))

@@ -156,6 +156,7 @@ func (d *DB) storeMembers(limit int, through uint64) (int, error) {
 	if through != 0 {
 		b.Checkpoint(through)
 		b.Verified(d.live.verifier.cursor)
+		d.saveFlows(b)
 	}
 	if err := b.Settle(); err != nil {
 		return 0, err
@@ -164,6 +165,7 @@ func (d *DB) storeMembers(limit int, through uint64) (int, error) {
 		delete(x.r.dirty, x.n)
 	}
 	if through != 0 {
+		d.flowsSaved()
 		d.live.checkpoint, d.live.unstored = through, 0
 		if d.write.flips > through {
 			d.live.unstored = through + 1
@@ -198,6 +200,10 @@ func (d *DB) replay() error {
 			rosters[c.def.Name] = c.roster
 		}
 	}
+	flowed, err := d.store.Flowed()
+	if err != nil {
+		return err
+	}
 	at := d.live.checkpoint
 	for {
 		flips, err := d.store.Flips(at, replayPage)
@@ -208,6 +214,9 @@ func (d *DB) replay() error {
 			f := &flips[i]
 			if d.live.unstored == 0 && membership(f) {
 				d.live.unstored = f.Sequence
+			}
+			if f.Sequence > flowed {
+				d.recount(f)
 			}
 			r := rosters[f.Segment]
 			if r == nil || f.Sequence <= r.since || !membership(f) {

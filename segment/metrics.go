@@ -18,6 +18,7 @@ type metrics struct {
 	hits         *prometheus.CounterVec
 
 	disagreements prometheus.Counter
+	unattributed  prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer, d *DB) (*metrics, error) {
@@ -44,6 +45,10 @@ func newMetrics(r prometheus.Registerer, d *DB) (*metrics, error) {
 		Name: "segue_segment_disagreements_total",
 		Help: "Contacts whose segments were found wrong when they were judged again, and were repaired. Expected to stay 0: more is a fault of Segue.",
 	})
+	m.unattributed = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "segue_segment_unattributed_total",
+		Help: "Opens and clicks that count for no segment: they name no message in email_id, or one that was delivered to nobody by a segment.",
+	})
 	for _, reason := range reasons() {
 		m.suppressions.WithLabelValues(reason)
 	}
@@ -58,7 +63,7 @@ func newMetrics(r prometheus.Registerer, d *DB) (*metrics, error) {
 		Name: "segue_suppressions",
 		Help: "Suppressions in the database, expired ones included.",
 	}, func() float64 { return float64(d.mem.suppressions()) })
-	all := append(m.tracking.all(), m.suppressions, m.hits, m.events, m.strange, m.disagreements, contacts, suppressed)
+	all := append(m.tracking.all(), m.suppressions, m.hits, m.events, m.strange, m.disagreements, m.unattributed, contacts, suppressed)
 	for _, c := range all {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("registering contact metrics: %w", err)

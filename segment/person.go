@@ -248,6 +248,9 @@ func (t *tx) occur(id uint64, e rule.Event) error {
 	if err := t.rate(id, &e); err != nil {
 		return err
 	}
+	if err := t.opened(id, &e); err != nil {
+		return err
+	}
 	t.events[id] = append(t.events[id], e)
 	if t.d.engaging[e.Name] {
 		return t.engage(id, time.UnixMicro(e.Time), e.Name)

@@ -353,10 +353,8 @@ func (t *tx) swap(now time.Time) error {
 	for i := range changes {
 		c := changes[i].c
 		c.roster.since = since
-		t.b.Segment(&store.Segment{
-			Name: c.def.Name, ID: c.roster.id, Generation: c.roster.generation, Since: c.roster.since, Version: c.def.Version,
-			Identity: c.identity, Where: c.def.Where, Include: c.def.Include, Exclude: c.def.Exclude,
-		})
+		x := storedSegment(c)
+		t.b.Segment(&x)
 	}
 	for i := range l.current.list {
 		if c := &l.current.list[i]; c.removed {
@@ -369,6 +367,14 @@ func (t *tx) swap(now time.Time) error {
 	t.b.Kept(l.next.keys())
 	t.b.Judged(l.build.Plan)
 	return nil
+}
+
+// storedSegment is a segment as the store keeps it.
+func storedSegment(c *compiled) store.Segment {
+	return store.Segment{
+		Name: c.def.Name, ID: c.roster.id, Generation: c.roster.generation, Since: c.roster.since, Version: c.def.Version,
+		Identity: c.identity, Where: c.def.Where, Include: c.def.Include, Exclude: c.def.Exclude,
+	}
 }
 
 // change is what a swap does to the members of one segment.

@@ -54,11 +54,13 @@ import (
 
 // Errors of the package.
 var (
-	ErrUnknown = errors.New("no contact has this address")             // nobody by that name
-	ErrBusy    = errors.New("another import is running")               // one at a time
-	ErrOrder   = errors.New("events are not in order of their number") // Apply was given a log with holes or repeats inside one call
-	ErrScope   = errors.New("bad suppression scope")                   // neither all nor stream:NAME nor domain:NAME
-	ErrSecret  = store.ErrSecret                                       // the suppression key is not this store's
+	ErrUnknown  = errors.New("no contact has this address")             // nobody by that name
+	ErrBusy     = errors.New("another import is running")               // one at a time
+	ErrOrder    = errors.New("events are not in order of their number") // Apply was given a log with holes or repeats inside one call
+	ErrScope    = errors.New("bad suppression scope")                   // neither all nor stream:NAME nor domain:NAME
+	ErrBuilding = errors.New("segments are being built: try again when that is done")
+	ErrUnasked  = errors.New("the rule of the segment cannot be asked")
+	ErrSecret   = store.ErrSecret // the suppression key is not this store's
 )
 
 // consumer is the name of the cursor into the queue's event log.
@@ -117,6 +119,7 @@ type DB struct {
 	live     live
 	erased   erasedSet
 	accounts accountCache
+	stats    statistics
 
 	verifyEvery  time.Duration
 	window, kept uint64 // contacts of one step of a build, and of what is stored of it
@@ -204,6 +207,9 @@ func Open(o Options) (*DB, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	if err := d.loadLive(&o); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	if err := d.collectSegments(o.Registerer); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return d, nil

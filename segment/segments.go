@@ -8,11 +8,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
-	"time"
 
-	"github.com/RoaringBitmap/roaring/v2"
-
-	"github.com/seguemta/segue/segment/store"
 	"github.com/seguemta/segue/segment/tier"
 )
 
@@ -93,49 +89,6 @@ func (d *DB) HasSegment(name string) bool {
 	return slices.ContainsFunc(d.Segments(), func(s Info) bool { return s.Name == name })
 }
 
-// Counts is how many contacts are where.
-type Counts struct {
-	Contacts int            `json:"contacts"`
-	Tiers    map[string]int `json:"tiers"`
-	Segments map[string]int `json:"segments"` // members
-	First    map[string]int `json:"first"`    // members whose lane the segment decides; "" = no segment
-}
-
-// Counts counts from memory: the tiers as of now, the members as of the last
-// turn of the wheel, a second or two ago.
-func (d *DB) Counts(ctx context.Context, now time.Time) (Counts, error) {
-	c := Counts{Tiers: map[string]int{}, Segments: map[string]int{}, First: map[string]int{}}
-	for _, s := range d.Segments() {
-		c.Segments[s.Name], c.First[s.Name] = s.Members, 0
-	}
-	var tiers [tier.Count]int
-	d.mem.each(func(_ uint64, st *store.State) {
-		c.Contacts++
-		tiers[d.tiers.Of(history(st), now)]++
-	})
-	for t, n := range tiers {
-		if n > 0 {
-			c.Tiers[tier.Tier(t).String()] = n
-		}
-	}
-	d.live.mu.RLock()
-	defer d.live.mu.RUnlock()
-	seen := roaring.New()
-	for i := range d.live.current.list {
-		s := &d.live.current.list[i]
-		if s.removed || s.err != nil || s.roster == nil {
-			continue
-		}
-		if err := ctx.Err(); err != nil {
-			return c, err
-		}
-		c.First[s.def.Name] = int(s.roster.bits.GetCardinality() - s.roster.bits.AndCardinality(seen)) //nolint:gosec // at most 2^32
-		seen.Or(s.roster.bits)
-	}
-	c.First[""] = c.Contacts - int(seen.GetCardinality()) //nolint:gosec // at most 2^32
-	return c, nil
-}
-
 // Member is a contact of a segment.
 type Member struct {
 	ID      uint64 `json:"id"`
@@ -185,4 +138,31 @@ func (d *DB) memberIDs(name string, after uint64, limit int) []uint64 {
 		ids = append(ids, uint64(it.Next()))
 	}
 	return ids
+}
+
+// MemberTiers counts the members of a segment by tier, as of now.
+func (d *DB) MemberTiers(ctx context.Context, name string) (map[string]int, error) {
+	const page = 100_000
+	now := d.now()
+	var tiers [tier.Count]int
+	for after := uint64(0); ; {
+		ids := d.memberIDs(name, after, page)
+		for _, id := range ids {
+			tiers[d.tierOf(id, now)]++
+		}
+		if len(ids) < page {
+			break
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		after = ids[len(ids)-1]
+	}
+	counts := map[string]int{}
+	for t, n := range tiers {
+		if n > 0 {
+			counts[tier.Tier(t).String()] = n
+		}
+	}
+	return counts, nil
 }

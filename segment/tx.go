@@ -62,7 +62,8 @@ type tx struct {
 	lifts      []markKey
 	readmitted []store.Erasure // who was erased and is let in again
 	flips      []store.Flip
-	epoch      uint64 // of the queue's log whose events it applies
+	outcomes   map[dayKey]*store.Results // what it adds to the results of segments
+	epoch      uint64                    // of the queue's log whose events it applies
 	judging
 
 	scores   map[uint64]*score.State
@@ -239,6 +240,10 @@ func (t *tx) addSuppression(x store.Suppression, contact uint64, at time.Time) b
 // commit makes everything durable, then visible.
 func (t *tx) commit() error {
 	if err := t.judge(); err != nil {
+		return err
+	}
+	t.since()
+	if err := t.stageResults(); err != nil {
 		return err
 	}
 	for id, st := range t.states {

@@ -97,8 +97,11 @@ func (e *engine) QueueAct(_ context.Context, act api.QueueAct) (api.QueueActed, 
 
 func (e *engine) Segments(context.Context) ([]api.Segment, error) {
 	return []api.Segment{
-		{Name: "trial", Order: 10, Version: 2, Rule: `contact.status == "trial"`, Members: 1234},
-		{Name: "broken", Order: 20, Version: 1, Error: "no attribute has the name contact.sttus"},
+		{
+			Name: "trial", Order: 10, Version: 2, Rule: `contact.status == "trial"`, State: "building", Progress: 0.415, Generation: 3, Members: 1234, Entered: 12, Left: 3,
+			Warnings: []api.SegmentWarning{{Kind: "overlap", Text: "overlaps with eu"}, {Kind: "overlap", Text: "overlaps with us"}, {Kind: "unused", Text: "never used in 91 days"}},
+		},
+		{Name: "broken", Order: 20, Version: 1, State: "failed", Error: "no attribute has the name contact.sttus"},
 	}, nil
 }
 
@@ -110,7 +113,52 @@ func (e *engine) Segment(ctx context.Context, name string) (api.SegmentDetail, e
 	return api.SegmentDetail{
 		Segment: list[0], Pool: "standard", Assign: []api.SegmentTier{{Tier: "dormant", Pool: "reengage", Plan: "gentle"}},
 		Tiers: map[string]int64{"new": 1000, "dormant": 200, "active": 34},
+		Days: []api.SegmentDay{
+			{Date: "2026-11-22", Size: 1225, Entered: 25}, {Date: "2026-11-23", Size: 1234, Entered: 12, Left: 3, Results: api.SegmentResults{Sent: 1000, Delivered: 990}},
+		},
+		Overlaps: []api.SegmentOverlap{{Segment: "eu", Members: 5000, Both: 1000, Jaccard: 0.191, Smaller: 0.81}},
+		Results:  api.SegmentResults{Sent: 1000, Delivered: 990, Complained: 1},
+		Rates: []api.SegmentRate{
+			{What: "complained", Of: "delivered", Hits: 1, Total: 990, Share: 1.0 / 990, Low: 0.00018, High: 0.0057}, {What: "clicked", Of: "delivered"},
+		},
 	}, err
+}
+
+func (e *engine) TestSegment(_ context.Context, t api.SegmentTest) (api.SegmentTested, error) {
+	switch t.Where {
+	case "bad":
+		return api.SegmentTested{Faults: []api.RuleFault{{Line: 1, Column: 4, Text: "no attribute has the name contact.sttus", Hint: "did you mean contact.status?"}, {Text: "too long"}}}, nil
+	case "many":
+		return api.SegmentTested{Contacts: 2_000_000, Looked: 19_000, Sample: true, Members: 200_000, Low: 191_000, High: 209_000}, nil
+	default:
+		return api.SegmentTested{Contacts: 1200, Looked: 1200, Members: uint64(len(t.Include) + len(t.Exclude)), Some: []api.SegmentMember{{Address: "a@example.test", Tier: "new"}}}, nil
+	}
+}
+
+func (e *engine) ExplainSegment(_ context.Context, name, address string) (api.SegmentExplained, error) {
+	x := api.SegmentExplained{Segment: name, Address: address, Pairs: []api.SegmentExamined{
+		{Account: "acme", Role: "buyer", Holds: true, Conditions: []api.SegmentCondition{
+			{Text: `account.plan == "paid"`, Result: true, Reads: []api.SegmentReading{{Name: "account.plan", Value: "paid"}}},
+			{Text: `contact.x == contact.y`, Depth: 1, Negated: true, Reads: []api.SegmentReading{{Name: "contact.x", Missing: true}, {Name: "contact.y", Value: "1"}}},
+		}},
+		{Account: "hooli"},
+	}}
+	switch name {
+	case "trial":
+		x.Member, x.Since, x.Cause, x.Until = true, e.start.Add(-49*time.Hour), "import", e.start.Add(5*time.Hour)
+	case "old":
+		x.Member = true
+	default:
+		x.Until, x.Then = e.start.Add(5*time.Hour), true
+	}
+	return x, nil
+}
+
+func (e *engine) RebuildSegment(_ context.Context, name string) error {
+	if name != "trial" {
+		return api.Problem(http.StatusConflict, "segments are being built: try again when that is done", "")
+	}
+	return nil
 }
 
 func (e *engine) Contact(_ context.Context, address string) (api.Contact, error) {

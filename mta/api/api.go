@@ -34,6 +34,9 @@ type Methods interface {
 
 	Segments(ctx context.Context) ([]Segment, error)
 	Segment(ctx context.Context, name string) (SegmentDetail, error)
+	TestSegment(ctx context.Context, t SegmentTest) (SegmentTested, error)
+	ExplainSegment(ctx context.Context, name, address string) (SegmentExplained, error)
+	RebuildSegment(ctx context.Context, name string) error
 
 	Contact(ctx context.Context, address string) (Contact, error)
 	ImportContacts(ctx context.Context, in Import, rows io.Reader) (Imported, error)
@@ -192,31 +195,6 @@ type QueueAct struct {
 // QueueActed is how many recipients an order reached.
 type QueueActed struct {
 	Recipients int `json:"recipients"`
-}
-
-// Segment is a segment in one line.
-type Segment struct {
-	Name    string `json:"name"`
-	Order   int    `json:"order"`
-	Version uint64 `json:"version"`
-	Rule    string `json:"rule"`
-	Error   string `json:"error,omitempty"` // why it has no members
-	Members int64  `json:"members"`
-}
-
-// SegmentDetail is a segment with where it sends its tiers.
-type SegmentDetail struct {
-	Segment
-	Pool   string           `json:"pool,omitempty"`
-	Assign []SegmentTier    `json:"assign"`
-	Tiers  map[string]int64 `json:"tiers"` // members by tier
-}
-
-// SegmentTier is where a tier of a segment goes.
-type SegmentTier struct {
-	Tier string `json:"tier"`
-	Pool string `json:"pool"`
-	Plan string `json:"plan,omitempty"`
 }
 
 // Contact is what is known of one address.

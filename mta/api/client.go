@@ -234,20 +234,6 @@ func (c *Client) QueueAct(ctx context.Context, act QueueAct) (QueueActed, error)
 	return fetch[QueueActed](ctx, c, call{method: http.MethodPost, path: "/api/v1/queue/act", json: act})
 }
 
-// Segments implements [Methods].
-func (c *Client) Segments(ctx context.Context) ([]Segment, error) {
-	return get[[]Segment](ctx, c, "/api/v1/segments", nil)
-}
-
-// Segment implements [Methods].
-func (c *Client) Segment(ctx context.Context, name string) (SegmentDetail, error) {
-	path, err := named("/api/v1/segments/", name)
-	if err != nil {
-		return SegmentDetail{}, err
-	}
-	return get[SegmentDetail](ctx, c, path, nil)
-}
-
 // Contact implements [Methods].
 func (c *Client) Contact(ctx context.Context, address string) (Contact, error) {
 	path, err := named("/api/v1/contacts/", address)

@@ -66,11 +66,38 @@ func (f *fake) QueueAct(_ context.Context, act api.QueueAct) (api.QueueActed, er
 }
 
 func (f *fake) Segments(context.Context) ([]api.Segment, error) {
-	return answer1(f, []api.Segment{{Name: "s", Order: 1, Rule: "a && b", Members: 2}})
+	return answer1(f, []api.Segment{{Name: "s", Order: 1, Rule: "a && b", State: "building", Progress: 0.5, Generation: 3, Members: 2, Entered: 4, Left: 5, Warnings: []api.SegmentWarning{{Kind: "few_members", Text: "w"}}}})
 }
 
 func (f *fake) Segment(_ context.Context, name string) (api.SegmentDetail, error) {
-	return answer1(f, api.SegmentDetail{Segment: api.Segment{Name: name}, Assign: []api.SegmentTier{{Tier: "new", Pool: "p"}}, Tiers: map[string]int64{"new": 1}}, name)
+	r := api.SegmentResults{Sent: 9, Delivered: 8, Bounced: 1, Complained: 2, Unsubscribed: 3, Opened: 4, OpenedByMachine: 5, Clicked: 6, ClickedByMachine: 7}
+	return answer1(f, api.SegmentDetail{
+		Segment: api.Segment{Name: name, Warnings: []api.SegmentWarning{}}, Assign: []api.SegmentTier{{Tier: "new", Pool: "p"}}, Tiers: map[string]int64{"new": 1},
+		Days: []api.SegmentDay{{Date: "2026-11-23", Size: 1, Entered: 2, Left: 1, Results: r}}, Results: r,
+		Overlaps: []api.SegmentOverlap{{Segment: "o", Members: 3, Both: 1, Jaccard: 0.25, Smaller: 0.5}},
+		Rates:    []api.SegmentRate{{What: "complained", Of: "delivered", Hits: 1, Total: 8, Share: 0.125, Low: 0.02, High: 0.47, Text: "t"}},
+	}, name)
+}
+
+func (f *fake) TestSegment(_ context.Context, t api.SegmentTest) (api.SegmentTested, error) {
+	return answer1(f, api.SegmentTested{
+		Faults: []api.RuleFault{{Line: 1, Column: 2, Text: "t", Hint: "h"}}, Contacts: 1 << 33, Looked: 2, Sample: true, Members: 3, Low: 1, High: 4,
+		Some: []api.SegmentMember{{Address: "a@x.test", Tier: "new"}},
+	}, t)
+}
+
+func (f *fake) ExplainSegment(_ context.Context, name, address string) (api.SegmentExplained, error) {
+	return answer1(f, api.SegmentExplained{
+		Segment: name, Version: 1, Rule: "a && b", Address: address, Tier: "new", Member: true, Since: day, Cause: "import", Until: day, Then: true,
+		Pairs: []api.SegmentExamined{{Account: "acme", Role: "buyer", Conditions: []api.SegmentCondition{
+			{Text: "a", Negated: true, Depth: 1, Result: true, Reads: []api.SegmentReading{{Name: "a", Value: "1"}, {Name: "b", Missing: true}}},
+		}}},
+	}, name, address)
+}
+
+func (f *fake) RebuildSegment(_ context.Context, name string) error {
+	_, err := answer1(f, 0, name)
+	return err
 }
 
 func (f *fake) Contact(_ context.Context, address string) (api.Contact, error) {
@@ -217,6 +244,11 @@ func rounds(ctx context.Context) []round {
 		}},
 		{"Segments", func(m api.Methods) (any, error) { return call1(m.Segments(ctx)) }},
 		{"Segment", func(m api.Methods) (any, error) { return call1(m.Segment(ctx, "high/value trial")) }},
+		{"TestSegment", func(m api.Methods) (any, error) {
+			return call1(m.TestSegment(ctx, api.SegmentTest{Where: `contact.a == "b"`, Include: []string{"l & m"}, Exclude: []string{"x"}}))
+		}},
+		{"ExplainSegment", func(m api.Methods) (any, error) { return call1(m.ExplainSegment(ctx, "high/value trial", odd)) }},
+		{"RebuildSegment", func(m api.Methods) (any, error) { return nil, m.RebuildSegment(ctx, "high/value trial") }},
 		{"Contact", func(m api.Methods) (any, error) { return call1(m.Contact(ctx, odd)) }},
 		{"ImportContacts", func(m api.Methods) (any, error) {
 			return call1(m.ImportContacts(ctx, api.Import{Name: "c d.csv", Format: "csv", Batch: "b&c", DryRun: true}, strings.NewReader("email\na@x.test\n")))
@@ -316,7 +348,7 @@ func TestListsAreNeverNull(t *testing.T) {
 	t.Parallel()
 	base := serve(t, Options{Methods: &fake{bare: true, health: api.Health{Ready: true}}})
 	for _, path := range []string{
-		"/readyz", "/api/v1/queue", "/api/v1/queue/summary", "/api/v1/queue/1A.0", "/api/v1/segments", "/api/v1/segments/s", "/api/v1/contacts/a@x.test",
+		"/readyz", "/api/v1/queue", "/api/v1/queue/summary", "/api/v1/queue/1A.0", "/api/v1/segments", "/api/v1/segments/s", "/api/v1/segments/s/explain?address=a@x.test", "/api/v1/contacts/a@x.test",
 		"/api/v1/pools", "/api/v1/sources", "/api/v1/sources/a", "/api/v1/warmup", "/api/v1/suppressions", "/api/v1/events",
 	} {
 		if got := ask(t, request{url: base + path}); got.status != http.StatusOK || strings.Contains(got.body, "null") {

@@ -131,6 +131,7 @@ const (
 	KindScore
 	KindHit
 	KindSeries
+	KindEntered // when it came to be in a segment
 )
 
 // EraseOwned removes every key that begins with a contact's or visitor's id, calls
@@ -150,6 +151,7 @@ func (b *Batch) EraseOwned(id uint64, count func(Kind)) [][]byte {
 		{prefixBehaviour, KindScore},
 		{prefixHeld, KindHit},
 		{prefixSeries, KindSeries},
+		{prefixEntered, KindEntered},
 	} {
 		p := keyID(x.prefix, id)
 		left = append(left, p)

@@ -38,6 +38,13 @@ import "encoding/binary"
 //	Md/SEGMENT/CONTACT    change of members under construction: in or out; 4 and 8 bytes
 //	Mb                    the pass that builds members: plan, generation, last contact done
 //	Mf/ACCOUNT            account that changed: last of its contacts that was judged again, 8 bytes (raw)
+//	Mw                    last flip that the flows in Mw/... include, 8 bytes (raw)
+//	Mw/NAME/0/DAY         flow of a segment on a day since 1970 (4 bytes): members at its end, who entered and left by hour; kept
+//	                      for 100 days, as are results
+//	Mi/CONTACT/NAME       when, why and into which generation a contact entered a segment; not known of those whom a build found
+//	Mu/NAME               life of a segment: first known, last used
+//	o/NAME/0/DAY          results of the mail that went by a segment, on a day: sent, delivered, bounced, complained, unsubscribed,
+//	                      opened and clicked by people and by machines
 //	t/SECOND/CONTACT      time wheel: when a contact is judged again; 4 and 8 bytes, no value
 //	b/ID                  behaviour of a contact: identity of the model that folded it (16 bytes), then the state as package
 //	                      segment/score writes it
@@ -76,6 +83,10 @@ const (
 	prefixDelta       = "Md"
 	prefixBuild       = "Mb"
 	prefixFanOut      = "Mf"
+	prefixFlow        = "Mw"
+	prefixEntered     = "Mi"
+	prefixLife        = "Mu"
+	prefixResults     = "o"
 	prefixWheel       = "t"
 	prefixErasure     = "E"
 	prefixBehaviour   = "b"
