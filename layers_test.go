@@ -31,7 +31,7 @@ tests  . deploy cmd/segue/e2e
 const sideways = `
 mta/mx        mta/resolve
 segment/score segment/rule
-segment/templates segment/rule
+segment/templates segment/rule segment/score
 mta/simulate  mta/arf mta/dsn
 `
 

@@ -89,6 +89,13 @@ type Segment struct {
 	// The rule, in CEL.
 	Where string `toml:"where" required:"true" need:"say which contacts are in it"`
 
+	// Lists whose contacts are in the segment, whatever the rule says. Lists come with
+	// imports. With the rule "false" a segment is its lists and nothing else.
+	Include []string `toml:"include" format:"list"`
+
+	// Lists whose contacts are not in it, even those of an included one.
+	Exclude []string `toml:"exclude" format:"list"`
+
 	// The pool of its mail, where no assignment names one for the tier. By default the
 	// tier's.
 	Pool string `toml:"pool" defaultdoc:"the tier's"`

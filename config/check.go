@@ -101,6 +101,7 @@ func (k *checker) references() {
 	}
 	for _, s := range c.Segments {
 		k.refer(fmt.Sprintf("segment[%s].pool", s.Name), "pool", s.Pool, pools)
+		k.lists(&s)
 		for _, a := range s.Assign {
 			key := fmt.Sprintf("segment[%s].assign[%s]", s.Name, a.Tier)
 			k.refer(key+".pool", "pool", a.Pool, pools)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"unicode"
 )
 
 // maxName is the length of a name: names are metric labels, and parts of file
@@ -34,6 +35,8 @@ func verifyFormat(format, s string) (text, hint string) {
 		}
 	case "attribute":
 		return verifyAttribute(s)
+	case "list":
+		return verifyList(s)
 	case "url":
 		return verifyURL(s)
 	case "argon2id":
@@ -45,6 +48,20 @@ func verifyFormat(format, s string) (text, hint string) {
 		if sum, err := hex.DecodeString(digits); !ok || err != nil || len(sum) != 32 {
 			return "is not sha256: and 64 hexadecimal digits", "make a key and its hash with segue check --write-key"
 		}
+	}
+	return "", ""
+}
+
+// maxList is the length of the name of a list of contacts.
+const maxList = 256
+
+// verifyList checks the name of a list of contacts, as an import would.
+func verifyList(s string) (text, hint string) {
+	if len(s) > maxList {
+		return fmt.Sprintf("is longer than %d octets", maxList), "no list has such a name"
+	}
+	if strings.ContainsFunc(s, func(r rune) bool { return r == '|' || unicode.IsControl(r) }) {
+		return fmt.Sprintf("%q has a | or a control character", s), "no list has such a name"
 	}
 	return "", ""
 }

@@ -126,13 +126,16 @@ func rules(c *config.Config) (*rule.Schema, []segment.Definition, []config.Probl
 	definitions := make([]segment.Definition, len(c.Segments))
 	asked := make([]rule.Definition, len(c.Segments)) // all at once: they may refer to each other
 	for i, s := range c.Segments {
-		definitions[i] = segment.Definition{Name: s.Name, Order: s.Order, Where: s.Where}
-		asked[i] = rule.Definition{Name: s.Name, Where: s.Where}
+		definitions[i] = segment.Definition{Name: s.Name, Order: s.Order, Where: s.Where, Include: s.Include, Exclude: s.Exclude}
+		if len(s.Include)+len(s.Exclude) > 0 {
+			definitions[i].Version = segment.RuleVersion(fmt.Sprintf("%q %q %q", s.Where, s.Include, s.Exclude))
+		}
+		asked[i] = rule.Definition{Name: s.Name, Where: s.Where, Include: s.Include, Exclude: s.Exclude}
 	}
 	set := schema.CompileSet(asked)
 	for i, s := range c.Segments {
 		for _, f := range rule.Faults(set.Err(i)) {
-			list = append(list, c.Problem("segment["+s.Name+"].where", fmt.Sprintf("column %d: %s", f.Column, f.Text), f.Hint))
+			list = append(list, c.Problem("segment["+s.Name+"].where", place(f)+f.Text, f.Hint))
 		}
 		list = append(list, outlived(c, s.Name, set.Rule(i))...)
 	}
@@ -148,6 +151,14 @@ func outlived(c *config.Config, segment string, r *rule.Rule) []config.Problem {
 	return []config.Problem{c.Warning("segment["+segment+"].where",
 		fmt.Sprintf("it looks back %v, and events are kept for %v: a segment that is defined anew knows no older ones", rule.Duration(window), rule.Duration(keep)),
 		"make [events] retention as long, or the window shorter")}
+}
+
+// place says where in a rule a fault is, which most rules need no line for.
+func place(f *rule.Error) string {
+	if f.Line > 1 {
+		return fmt.Sprintf("line %d of the rule, column %d: ", f.Line, f.Column)
+	}
+	return fmt.Sprintf("column %d: ", f.Column)
 }
 
 // checkFiles reads certificates and the token.

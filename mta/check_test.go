@@ -10,6 +10,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -148,6 +149,54 @@ func TestCheckFindsWhatTheTextDoesNotTell(t *testing.T) {
 		}
 	}
 	t.Log("\n" + strings.Join(got, "\n"))
+}
+
+// TestCheckOfSegments holds that a fault in a rule of several lines is found there,
+// and that lists belong to what a segment is.
+func TestCheckOfSegments(t *testing.T) {
+	c, problems := config.Parse("segue.toml", []byte(`
+[[segment]]
+name = "long"
+where = """
+tier == "active" &&
+  scroe > 3
+"""
+[[segment]]
+name = "nameless"
+where = "false"
+include = [""]
+[[segment]]
+name = "piped"
+where = "false"
+exclude = ["a|b"]
+[[segment]]
+name = "beta"
+where = "false"
+include = ["beta"]
+exclude = ["staff"]
+[[segment]]
+name = "nobody"
+where = "false"
+`))
+	var got []string
+	for _, p := range append(problems, Check(c)...) {
+		if strings.HasPrefix(p.Key, "segment") {
+			got = append(got, p.String())
+		}
+	}
+	want := []string{
+		`segue.toml:11: segment[nameless].include[0]: is empty (leave it out)`,
+		`segue.toml:15: segment[piped].exclude[0]: "a|b" has a | or a control character (no list has such a name)`,
+		`segue.toml:4: segment[long].where: line 2 of the rule, column 3: unknown name scroe (did you mean score?)`,
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("problems are\n%s\nwanted\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	_, list, _ := rules(c)
+	beta, nobody := list[3], list[4]
+	if !slices.Equal(beta.Include, []string{"beta"}) || !slices.Equal(beta.Exclude, []string{"staff"}) || beta.Version == nobody.Version {
+		t.Errorf("beta is %+v, nobody is %+v", beta, nobody)
+	}
 }
 
 // The defaults of the file and those of the rules are written in two places,

@@ -51,7 +51,7 @@ func scoring(c *config.Config, schema *rule.Schema) (*score.Model, []config.Prob
 		at := fmt.Sprintf("score[%d].%s", tables[bad.Index], bad.Key)
 		faults := rule.Faults(bad.Err)
 		for _, f := range faults {
-			list = append(list, c.Problem(at, fmt.Sprintf("column %d: %s", f.Column, f.Text), f.Hint))
+			list = append(list, c.Problem(at, place(f)+f.Text, f.Hint))
 		}
 		if len(faults) == 0 && c.IsSet(at) {
 			list = append(list, c.Problem(at, bad.Err.Error(), ""))

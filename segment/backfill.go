@@ -182,7 +182,7 @@ func (l *live) freeze(rs *ruleset) {
 // them again, they are made from the log.
 func (l *live) prune(b *store.Batch) {
 	fed := map[[16]byte]bool{}
-	for _, k := range l.current.keys() {
+	for _, k := range append(l.current.keys(), l.next.keys()...) {
 		fed[k] = true
 	}
 	before := len(l.feeds.kept)

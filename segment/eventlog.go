@@ -225,5 +225,6 @@ func (t *tx) engage(id uint64, at time.Time, cause string) error {
 		Time: at, Contact: id, Address: addressKey(c.Address), Kind: FlipTier,
 		From: before.String(), To: after.String(), Cause: strings.ToLower(cause),
 	})
+	t.told[id] = after
 	return nil
 }

@@ -21,13 +21,14 @@ const (
 
 // spread judges the contacts of the accounts that this write changed. Where they
 // are many, that is noted beside the change and done in batches after it: an
-// account may have thousands of contacts, and others wait for the writer.
-func (t *tx) spread() error {
-	room := fanOutAtOnce
+// account may have thousands of contacts, and others wait for the writer. It
+// returns for how many more there is room in this write.
+func (t *tx) spread() (room int, err error) {
+	room = fanOutAtOnce
 	for _, account := range slices.Sorted(maps.Keys(t.accounts)) {
 		before, ok, err := t.d.store.Account(account)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		if !ok || bytes.Equal(before.Attributes, t.accounts[account].Attributes) {
 			continue // who joined it in this write is judged anyway
@@ -35,7 +36,7 @@ func (t *tx) spread() error {
 		f := store.FanOut{Account: account}
 		n, more, err := t.spreadTo(&f, room)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		room -= n
 		if more {
@@ -43,7 +44,7 @@ func (t *tx) spread() error {
 			t.spreads = true
 		}
 	}
-	return nil
+	return room, nil
 }
 
 // spreadTo has up to limit contacts of an account judged. It returns how many,
@@ -53,12 +54,7 @@ func (t *tx) spreadTo(f *store.FanOut, limit int) (n int, more bool, err error) 
 		if n == limit {
 			return errEnough
 		}
-		if _, seen := t.again[contact]; !seen {
-			t.again[contact] = false
-		}
-		if _, told := t.causes[contact]; !told {
-			t.causes[contact] = causeAccount
-		}
+		t.judgeAgain(contact)
 		f.Behind = contact
 		n++
 		return nil
@@ -67,6 +63,17 @@ func (t *tx) spreadTo(f *store.FanOut, limit int) (n int, more bool, err error) 
 		return n, true, nil
 	}
 	return n, false, err
+}
+
+// judgeAgain has a contact judged, for what changed around it.
+func (t *tx) judgeAgain(contact uint64) {
+	if _, seen := t.again[contact]; !seen {
+		t.again[contact] = false
+	}
+	if _, told := t.causes[contact]; !told && t.verdicts[contact] == nil {
+		t.causes[contact] = causeAccount
+	}
+	t.due[contact] = struct{}{}
 }
 
 // fanOut goes on with an account whose contacts are still to be judged, and

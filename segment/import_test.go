@@ -129,6 +129,8 @@ func TestImportRefusesColumnsBeforeTheFirstRow(t *testing.T) {
 		{"a.csv", "domain,plan\nx\n", `"plan" is not declared (did you mean "account.plan"?)`},
 		{"a.csv", "domain,contact.score\nx\n", `as accounts: column 2 "contact.score" is not declared`},
 		{"a.csv", "email user_id\n", `"email user_id" is not declared`},
+		{"a.csv", "email,Größe\n", `no attribute can have this name`},
+		{"a.csv", "ann@example.com,trial\nbob@example.com,trial\n", `the first line has the address "ann@example.com": write a line above it`},
 		{"a.csv", "email,\"x\n", "not closed"},
 		{"a.jsonl", `{"email":"a@example.com","phone":"1"}` + "\n", `"phone" is not declared`},
 	}
@@ -142,7 +144,7 @@ func TestImportRefusesColumnsBeforeTheFirstRow(t *testing.T) {
 			t.Errorf("%q: a row was imported", c.text)
 		}
 	}
-	for name, text := range map[string]string{"a.csv": "", "b.csv": "email\n", "a.jsonl": "\n\n", "b.jsonl": "email\n", "c.csv": "\x1f\x8bnot gzip"} {
+	for name, text := range map[string]string{"a.csv": "", "b.csv": "email\n", "a.jsonl": "\n\n", "b.jsonl": "email\n", "c.csv": "\x1f\x8bnot gzip", "d.csv": "\xff\xfee\x00"} {
 		if _, _, err := load(t, mem(t), name, text); !errors.Is(err, ErrFormat) {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -111,6 +111,9 @@ func unpack(r io.Reader) (*bufio.Reader, []byte, error) {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, nil, err
 	}
+	if len(head) > 1 && (string(head[:2]) == "\xff\xfe" || string(head[:2]) == "\xfe\xff") {
+		return nil, nil, fmt.Errorf("%w: it is in UTF-16, save it as UTF-8", ErrFormat)
+	}
 	return in, head, nil
 }
 

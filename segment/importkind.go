@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/seguemta/segue/mta/rfc5321"
 	"github.com/seguemta/segue/segment/rule"
 )
 
@@ -167,6 +168,13 @@ func recognise(names []string, list string) string {
 	}
 }
 
+// isAddress reports whether a name is rather an address: of a file that begins with
+// its first row.
+func isAddress(name string) bool {
+	_, err := rfc5321.ParseAddress(strings.TrimSpace(name))
+	return err == nil
+}
+
 // columns turns names into columns, or reports every one that cannot be. It
 // settles the kind where none was asked for.
 func (o *ImportOptions) columns(schema *rule.Schema, names []string) ([]column, error) {
@@ -176,6 +184,10 @@ func (o *ImportOptions) columns(schema *rule.Schema, names []string) ([]column, 
 	known := map[string]column{}
 	for _, c := range allColumns(schema, o.Kind) {
 		known[c.name] = c
+	}
+	if at := slices.IndexFunc(names, isAddress); at >= 0 {
+		return nil, fmt.Errorf("%w as %s: the first line has the address %q: write a line above it that names the columns, such as email",
+			ErrColumns, o.Kind, names[at])
 	}
 	var errs []error
 	seen := map[string]bool{}
@@ -260,6 +272,9 @@ func hint(known map[string]column, kind, name string) string {
 		return fmt.Sprintf("a property is %q", propertyPrefix+name)
 	case !strings.HasPrefix(plain, contactPrefix) && !strings.HasPrefix(plain, accountPrefix):
 		plain = prefix + plain
+	}
+	if _, err := rule.NewSchema([]rule.Attribute{{Name: plain, Type: rule.Text}}); err != nil {
+		return "no attribute can have this name: give it another, or leave the column out"
 	}
 	return fmt.Sprintf("declare it: [[attribute]] name = %q, and a type", plain)
 }

@@ -3,6 +3,7 @@
 package segment
 
 import (
+	"iter"
 	"maps"
 	"slices"
 	"time"
@@ -45,6 +46,10 @@ type judging struct {
 	again  map[uint64]bool   // contacts to judge although nothing of theirs was written; true: their deadline anew
 	told   map[uint64]tier.Tier
 
+	due      map[uint64]struct{} // those to judge next
+	verdicts map[uint64]*verdict
+	recount  recount
+
 	spreads bool // more contacts are to be judged after this write
 	moves   []moved
 	arms    []armed
@@ -52,38 +57,58 @@ type judging struct {
 	fed map[uint64]*fed // contacts whose series changed
 }
 
-// judge evaluates every contact that this write touched, once, against the live
+// verdict is what was found out about a contact, the last time it was judged.
+type verdict struct {
+	address string
+	read    bool // the address is that of its record
+	armed   armed
+	next    time.Time
+	moves   []move
+	ahead   []move // in what is built
+}
+
+// move is a segment that a contact enters or leaves.
+type move struct {
+	c  *compiled
+	in bool
+}
+
+// judge evaluates every contact that this write touched, against the live
 // segments and those under construction, and notes the changes: members, flips,
-// deadlines.
+// deadlines. Where that changes what colleagues are asked about, they are judged
+// in another round; rules cannot refer to themselves, so the rounds end.
 func (t *tx) judge() error {
 	if t.d.live.current == nil {
 		return nil // the store is being opened: what is written then changes no answer
 	}
-	if err := t.spread(); err != nil {
+	room, err := t.spread()
+	if err != nil {
 		return err
 	}
 	if err := t.feed(); err != nil {
 		return err
 	}
-	ids := make(map[uint64]struct{}, len(t.states)+len(t.records)+len(t.again))
-	for id := range t.fed {
-		ids[id] = struct{}{}
+	for _, ids := range []iter.Seq[uint64]{maps.Keys(t.states), maps.Keys(t.records), maps.Keys(t.again), maps.Keys(t.fed)} {
+		for id := range ids {
+			t.due[id] = struct{}{}
+		}
 	}
-	for id := range t.states {
-		ids[id] = struct{}{}
-	}
-	for id := range t.records {
-		ids[id] = struct{}{}
-	}
-	for id := range t.again {
-		ids[id] = struct{}{}
-	}
-	if len(ids) == 0 {
-		return nil
-	}
+	t.countEdges()
 	now := t.d.settled()
-	for _, id := range slices.Sorted(maps.Keys(ids)) {
-		if err := t.judgeOne(id, now); err != nil {
+	for more := true; more; more = len(t.due) > 0 {
+		ids := slices.Sorted(maps.Keys(t.due))
+		clear(t.due)
+		for _, id := range ids {
+			if err := t.judgeOne(id, now); err != nil {
+				return err
+			}
+		}
+		if err := t.colleagues(&room); err != nil {
+			return err
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(t.verdicts)) {
+		if err := t.pronounce(id, t.verdicts[id], now); err != nil {
 			return err
 		}
 	}
@@ -99,35 +124,17 @@ func (t *tx) judgeOne(id uint64, now time.Time) error {
 	}
 	h := history(&st)
 	have, known := t.d.mem.armed(id)
-	a := armed{id: id, second: have.second, tier: t.d.tiers.Of(h, now)}
-	before, flipped := t.told[id]
-	if !flipped {
-		before = have.tier
-	}
-	fresh, forced := t.again[id]
+	v := &verdict{armed: armed{id: id, second: have.second, tier: t.d.tiers.Of(h, now)}}
+	t.verdicts[id] = v
+	_, forced := t.again[id]
 	_, written := t.records[id]
 	written = written || forced || !known
-	changed := have.tier != a.tier && known
-	var next time.Time
+	changed := have.tier != v.armed.tier && known
 	if at, _, ok := t.d.tiers.NextChange(h, now); ok {
-		next = at
+		v.next = at
 	}
-	var s *subject
 	if which := t.affected(id, written, changed); written || len(which) > 0 || t.d.live.next != nil && (changed || t.fed[id] != nil) {
-		var err error
-		if s, err = t.judgeRules(id, now, which, &next); err != nil {
-			return err
-		}
-		defer t.d.subjects.Put(s)
-	}
-	if known && before != a.tier {
-		if err := t.tierByTime(id, now, s, before, a.tier); err != nil {
-			return err
-		}
-	}
-	t.arm(&a, next, fresh)
-	if a.second != have.second || a.tier != have.tier || !known {
-		t.arms = append(t.arms, a)
+		return t.judgeRules(id, now, which, v)
 	}
 	return nil
 }
@@ -150,46 +157,77 @@ func (t *tx) affected(id uint64, written, tier bool) []int {
 	if tier {
 		what.Slots = []int{rule.SlotTier}
 	}
-	return rs.set.Affected(what)
+	return rs.affected(what)
 }
 
 // judgeRules asks some of the rules about a contact.
-func (t *tx) judgeRules(id uint64, now time.Time, which []int, next *time.Time) (*subject, error) {
+func (t *tx) judgeRules(id uint64, now time.Time, which []int, v *verdict) error {
 	l := &t.d.live
 	s := t.d.subject(l.current)
+	defer t.d.subjects.Put(s)
 	if _, _, err := s.read(t.d, t, id, now); err != nil {
-		return s, err
+		return err
 	}
-	*next = sooner(*next, l.current.judge(s, which))
+	v.address, v.read = s.address, true
+	v.next = sooner(v.next, l.current.judge(s, which))
 	for _, i := range which {
 		c := &l.current.list[i]
 		if c.roster != nil && !c.frozen && s.in[i] != c.roster.has(id) {
-			t.moves = append(t.moves, moved{c.roster, id, s.in[i]})
-			t.membership(c, s, s.in[i], now)
+			v.moves = append(v.moves, move{c, s.in[i]})
 		}
 	}
-	if l.next != nil && id <= l.build.Cursor {
-		return s, t.judgeNext(s, id, now, next)
-	}
-	return s, nil
+	return t.judgeNext(id, now, v)
 }
 
 // judgeNext keeps true what the pass over all contacts has already done.
-func (t *tx) judgeNext(live *subject, id uint64, now time.Time, next *time.Time) error {
+func (t *tx) judgeNext(id uint64, now time.Time, v *verdict) error {
 	l := &t.d.live
+	level, members := l.done(id)
+	if level < 0 {
+		return nil
+	}
 	s := t.d.subject(l.next)
 	defer t.d.subjects.Put(s)
 	if _, _, err := s.read(t.d, t, id, now); err != nil {
 		return err
 	}
-	live.address = s.address
-	*next = sooner(*next, l.next.judge(s, l.next.every))
+	v.next = sooner(v.next, l.next.judgeUpTo(s, level))
+	if !members {
+		return nil
+	}
 	for _, i := range l.next.every {
 		c := &l.next.list[i]
 		if c.roster.generation == l.build.Generation && s.in[i] != c.roster.has(id) {
-			t.moves = append(t.moves, moved{c.roster, id, s.in[i]})
-			t.b.Delta(c.roster.id, id, s.in[i])
+			v.ahead = append(v.ahead, move{c, s.in[i]})
 		}
+	}
+	return nil
+}
+
+// pronounce notes what came of judging a contact.
+func (t *tx) pronounce(id uint64, v *verdict, now time.Time) error {
+	have, known := t.d.mem.armed(id)
+	for _, m := range v.moves {
+		t.moves = append(t.moves, moved{m.c.roster, id, m.in})
+		t.membership(m.c, &subject{id: id, address: v.address}, m.in, now)
+	}
+	for _, m := range v.ahead {
+		t.moves = append(t.moves, moved{m.c.roster, id, m.in})
+		t.b.Delta(m.c.roster.id, id, m.in)
+	}
+	before, flipped := t.told[id]
+	if !flipped {
+		before = have.tier
+	}
+	a := v.armed
+	if known && before != a.tier {
+		if err := t.tierByTime(id, now, v, before, a.tier); err != nil {
+			return err
+		}
+	}
+	t.arm(&a, v.next, t.again[id])
+	if a.second != have.second || a.tier != have.tier || !known {
+		t.arms = append(t.arms, a)
 	}
 	return nil
 }
@@ -207,11 +245,9 @@ func (t *tx) membership(c *compiled, s *subject, in bool, now time.Time) {
 }
 
 // tierByTime notes a change of tier that no event has told of.
-func (t *tx) tierByTime(id uint64, now time.Time, s *subject, from, to tier.Tier) error {
-	address := ""
-	if s != nil {
-		address = s.address
-	} else {
+func (t *tx) tierByTime(id uint64, now time.Time, v *verdict, from, to tier.Tier) error {
+	address := v.address
+	if !v.read {
 		c, err := t.contact(id)
 		if err != nil {
 			return err
@@ -276,18 +312,19 @@ func (t *tx) show() {
 			l.unstored = t.flips[i].Sequence
 		}
 	}
-	if len(t.moves)+len(t.flips) > 0 {
+	if len(t.moves)+len(t.flips) > 0 || len(t.recount.bits) > 0 || len(t.recount.edges) > 0 {
 		l.mu.Lock()
 		t.flowed()
 		for _, m := range t.moves {
 			m.r.put(m.id, m.in)
 		}
+		t.showCounts()
 		l.mu.Unlock()
 	}
 	if l.next == nil || l.window <= l.build.Cursor {
 		return
 	}
-	for _, ids := range []func(func(uint64) bool){maps.Keys(t.states), maps.Keys(t.records), maps.Keys(t.again), maps.Keys(t.events), maps.Keys(t.fed)} {
+	for _, ids := range []iter.Seq[uint64]{maps.Keys(t.states), maps.Keys(t.records), maps.Keys(t.again), maps.Keys(t.events), maps.Keys(t.fed)} {
 		for id := range ids {
 			if id > l.build.Cursor && id <= l.window {
 				l.missed[id] = struct{}{}

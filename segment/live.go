@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -39,6 +38,7 @@ type live struct {
 	spreading  bool      // there may be accounts whose contacts are still to be judged
 	stored     time.Time // when the members were last stored
 	verifier   verifier
+	counts     tallies
 }
 
 // ruleset is a set of segments that were compiled together. Only the members
@@ -49,6 +49,9 @@ type ruleset struct {
 	every  []int // all, referred-to ones first
 	byTier []int // of those, the ones that read the tier
 	scored bool  // one of them reads a score
+
+	tallies []*tally // by number of the conditions about contacts; nil: nobody counts, and no rule that reads it is asked
+	top     int      // the highest level of a rule
 }
 
 // compiled is a segment ready to be asked. Without a rule it has no members.
@@ -99,38 +102,17 @@ func (d *DB) compileAll(defs []Definition) (*ruleset, error) {
 		rules = append(rules, rule.Definition{Name: def.Name, Where: def.Where, Include: def.Include, Exclude: def.Exclude})
 	}
 	rs := &ruleset{set: d.schema.CompileSet(rules)}
-	rs.every, rs.byTier = rs.set.Order(), rs.set.Affected(rule.Change{Slots: []int{rule.SlotTier}})
-	unread := unread(rs.set)
+	rs.every = rs.set.Order()
+	rs.byTier = rs.affected(rule.Change{Slots: []int{rule.SlotTier}})
+	rs.tallies, rs.top = make([]*tally, len(rs.set.Counted())), rs.highest()
 	rs.scored = rs.reads("score", "fit", "behaviour", "account_score")
 	for i := range defs {
-		c := compiled{def: defs[i], rule: rs.set.Rule(i), referred: rs.set.Referred(i), err: rs.set.Err(i)}
-		if c.err == nil && unread[i] {
-			c.rule, c.err = nil, errUnread
-		}
+		c := compiled{def: defs[i], rule: rs.set.Rule(i), err: rs.set.Err(i)}
+		c.referred = rs.set.Referred(i) || len(rs.tallies) > 0 // conditions about contacts may refer to it too
 		c.identity = d.identify(&c, rs.set.Key(i))
 		rs.list = append(rs.list, c)
 	}
 	return rs, nil
-}
-
-// errUnread refuses what nobody keeps yet: such a rule would not fail, it would
-// find nobody.
-var errUnread = errors.New("conditions on the contacts of an account are not kept live yet; such a segment has no members")
-
-// unread is the rules that ask for an account's contacts, and those that refer to
-// them.
-func unread(set *rule.Set) map[int]bool {
-	var what rule.Change
-	for i := range set.Counted() {
-		what.Counted = append(what.Counted, i)
-	}
-	found := map[int]bool{}
-	if len(what.Counted) > 0 {
-		for _, i := range set.Affected(what) {
-			found[i] = true
-		}
-	}
-	return found
 }
 
 // identify computes what decides who is in a segment: its definition with all
@@ -168,6 +150,8 @@ type subject struct {
 	id      uint64
 	address string // as it was written
 	pairs   []*rule.Values
+	edges   []uint64 // by pair
+	from    source   // that it was read from
 	spare   []*rule.Values
 	set     *rule.Set // that the values are of
 	scored  bool      // rules of the set read scores
@@ -188,7 +172,7 @@ func (d *DB) subject(rs *ruleset) *subject {
 func (s *subject) fit(rs *ruleset) {
 	s.scored = rs.scored
 	if s.set != rs.set {
-		s.set, s.spare = rs.set, []*rule.Values{rs.set.NewValues()}
+		s.set, s.spare, s.edges = rs.set, []*rule.Values{rs.set.NewValues()}, []uint64{0}
 		s.in = make([]bool, rs.set.Len())
 	}
 }
@@ -200,6 +184,8 @@ type source interface {
 	series(id uint64) ([]store.Series, error)
 	peek(id uint64) store.State
 	behaviour(id uint64) (*score.State, error)
+	tallied(x *tally, account uint64) rule.Count
+	holds(x *tally, edge, account uint64, in bool) // what was found now
 }
 
 // read makes the subject the contact with an id, 0 for one nobody knows. It
@@ -217,7 +203,7 @@ func (s *subject) read(d *DB, from source, id uint64, now time.Time) (*store.Con
 
 // records reads what is stored of the contact and of its accounts.
 func (s *subject) records(d *DB, from source, id uint64, now time.Time) (*store.Contact, *store.Account, error) {
-	s.id, s.address = id, ""
+	s.id, s.address, s.from = id, "", from
 	v := s.pair(0)
 	v.Clear()
 	v.Now, v.Contact = now, id
@@ -253,7 +239,7 @@ func (s *subject) records(d *DB, from source, id uint64, now time.Time) (*store.
 // pair returns the values of the nth account, and makes the subject that long.
 func (s *subject) pair(n int) *rule.Values {
 	for len(s.spare) <= n {
-		s.spare = append(s.spare, s.set.NewValues())
+		s.spare, s.edges = append(s.spare, s.set.NewValues()), append(s.edges, 0)
 	}
 	s.pairs = s.spare[:n+1]
 	return s.spare[n]
@@ -276,7 +262,7 @@ func (s *subject) join(from source, c *store.Contact, n int) (*store.Account, er
 		copy(v.Slots, own.Slots)
 		v.Now, v.Contact = own.Now, own.Contact
 	}
-	v.Account = e.Account
+	v.Account, s.edges[n] = e.Account, e.ID
 	if e.Role != "" {
 		v.Slots[rule.SlotRole] = rule.TextValue(e.Role)
 	}
@@ -307,42 +293,88 @@ func builtIn(slots []rule.Value, c *store.Contact) {
 }
 
 // ask asks some rules about a subject, referred-to ones first; s.in has their
-// answers. What the others say comes from the members: the caller holds d.write,
-// unless all are asked.
+// answers. What the others say comes from the members, and what is asked of
+// contacts from what was counted: the caller holds d.write, unless all are asked.
 func (rs *ruleset) ask(s *subject, which []int) {
-	if len(which) < len(rs.every) {
-		for i := range rs.list {
-			if rs.list[i].referred {
-				s.refer(i, rs.list[i].roster.has(s.id))
-			}
+	if len(which) == len(rs.every) {
+		rs.askUpTo(s, rs.top)
+		return
+	}
+	for i := range rs.list {
+		if rs.list[i].referred {
+			s.refer(i, rs.list[i].roster.has(s.id))
 		}
 	}
+	for k := range rs.tallies {
+		rs.count(s, k)
+	}
 	for _, i := range which {
-		c := &rs.list[i]
-		s.in[i] = c.in(s)
-		if c.referred {
-			s.refer(i, s.in[i])
+		rs.askOne(s, i)
+	}
+}
+
+// askUpTo asks all rules up to a level, and the conditions about contacts that
+// can be asked there.
+func (rs *ruleset) askUpTo(s *subject, level int) {
+	for _, i := range rs.every {
+		for _, k := range rs.set.First(i) {
+			if rs.set.CountedLevel(k) <= level {
+				rs.countedBy(s, k)
+			}
 		}
+		if rs.set.Level(i) <= level {
+			rs.askOne(s, i)
+		}
+	}
+}
+
+func (rs *ruleset) askOne(s *subject, i int) {
+	c := &rs.list[i]
+	s.in[i] = c.in(s)
+	if c.referred {
+		s.refer(i, s.in[i])
 	}
 }
 
 // judge is ask, and returns the first instant after which time alone may change
 // one of the answers, zero for never.
 func (rs *ruleset) judge(s *subject, which []int) time.Time {
+	if len(which) == len(rs.every) {
+		return rs.judgeUpTo(s, rs.top)
+	}
 	rs.ask(s, which)
 	var next time.Time
 	for _, i := range which {
-		c := &rs.list[i]
-		if c.rule == nil || !c.rule.TimeDependent() {
-			continue
+		next = sooner(next, rs.next(s, i))
+	}
+	return next
+}
+
+// judgeUpTo is judge for askUpTo.
+func (rs *ruleset) judgeUpTo(s *subject, level int) time.Time {
+	rs.askUpTo(s, level)
+	next := rs.nextCounted(s, level)
+	for _, i := range rs.every {
+		if rs.set.Level(i) <= level {
+			next = sooner(next, rs.next(s, i))
 		}
-		for _, v := range s.pairs {
-			if at, ok := c.rule.NextChange(v); ok {
-				next = sooner(next, at)
-			}
-			if !c.rule.Paired() {
-				break
-			}
+	}
+	return next
+}
+
+// next is when time alone may change one answer.
+func (rs *ruleset) next(s *subject, i int) time.Time {
+	var next time.Time
+	c := &rs.list[i]
+	if c.rule == nil || !c.rule.TimeDependent() {
+		return next
+	}
+	for _, v := range s.pairs {
+		if at, ok := c.rule.NextChange(v); ok {
+			next = sooner(next, at)
+		}
+		if !c.rule.Paired() {
+			break
 		}
 	}
 	return next

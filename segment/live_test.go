@@ -71,6 +71,12 @@ func expect(tb testing.TB, d *DB, behind uint64, want ...string) {
 	if !slices.Equal(got, want) {
 		tb.Errorf("flow:\n got %s\nwant %s", strings.Join(got, "; "), strings.Join(want, "; "))
 	}
+	agrees(tb, d)
+}
+
+// agrees asks the verifier about everybody.
+func agrees(tb testing.TB, d *DB) {
+	tb.Helper()
 	for id := uint64(1); id < d.write.contacts.next; id++ {
 		if wrong, err := d.disagrees(id, d.settled()); err != nil || wrong != "" {
 			tb.Errorf("contact %d: %s, %v", id, wrong, err)

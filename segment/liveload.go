@@ -84,6 +84,9 @@ func (d *DB) loadSegments(defs []Definition) error {
 	if l.current, err = d.restore(old); err != nil {
 		return err
 	}
+	if err := d.loadTallies(); err != nil {
+		return err
+	}
 	build, found, err := d.store.Building()
 	if err != nil {
 		return err
@@ -155,6 +158,9 @@ func (d *DB) restore(old []store.Segment) (*ruleset, error) {
 // adopt makes the configured segments those that mail goes by, if the members of
 // all of them are stored.
 func (l *live) adopt() bool {
+	if _, counted := l.phase(); !counted {
+		return false
+	}
 	for i := range l.next.list {
 		at := l.current.find(l.next.list[i].def.Name)
 		if at < 0 {

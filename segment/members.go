@@ -75,6 +75,7 @@ func (r *roster) load(value []byte) error {
 type saved struct {
 	r *roster
 	n uint16
+	x *tally // nil where it is a segment's
 }
 
 // save writes up to limit changed chunks.
@@ -89,7 +90,7 @@ func (r *roster) save(b *store.Batch, limit int) ([]saved, error) {
 			return list, fmt.Errorf("storing members: %w", err)
 		}
 		b.Members(store.Chunk{Segment: r.id, Generation: r.generation, Number: n}, value)
-		list = append(list, saved{r, n})
+		list = append(list, saved{r: r, n: n})
 	}
 	return list, nil
 }
@@ -153,6 +154,16 @@ func (d *DB) storeMembers(limit int, through uint64) (int, error) {
 			list = append(list, some...)
 		}
 	}
+	for _, y := range d.live.counts.list {
+		if !y.built {
+			continue // the pass stores what it builds
+		}
+		some, err := y.save(b, limit-len(list))
+		if err != nil {
+			return 0, err
+		}
+		list = append(list, some...)
+	}
 	if through != 0 {
 		b.Checkpoint(through)
 		b.Verified(d.live.verifier.cursor)
@@ -162,7 +173,7 @@ func (d *DB) storeMembers(limit int, through uint64) (int, error) {
 		return 0, err
 	}
 	for _, x := range list {
-		delete(x.r.dirty, x.n)
+		x.stored()
 	}
 	if through != 0 {
 		d.flowsSaved()

@@ -191,8 +191,9 @@ func (d *DB) readPerson(p *prepared, of map[string]any) {
 		case "company":
 			d.readCompany(p, v)
 		case "tags":
-			if tags, ok := tagsOf(v); ok {
+			if tags, left, ok := tagsOf(v); ok {
 				x.tags, x.tagged = tags, true
+				x.unusable += left
 			} else {
 				x.unusable++
 			}

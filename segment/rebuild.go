@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/bits"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,7 +23,9 @@ import (
 // such segments at once. It reads a window of contacts without the lock, on
 // every core, and takes in what it found under the lock; what was written
 // meanwhile is judged again. Behind its cursor, writes keep both generations
-// true. When it is through, all segments are swapped in one commit.
+// true. When it is through, all segments are swapped in one commit. Before that
+// pass there is one for each level of new conditions about contacts, which counts
+// them; see countsload.go.
 
 const (
 	// buildWindow is the contacts of one step: a quarter of a chunk. It is a power
@@ -44,7 +47,7 @@ func (d *DB) buildStep(ctx context.Context) (bool, error) {
 	case err != nil || from == 0:
 		return false, err
 	case to < from:
-		return d.swap()
+		return d.endPass()
 	}
 	parts, err := d.judgeWindow(ctx, from, to)
 	if err != nil {
@@ -79,6 +82,7 @@ func (d *DB) openWindow() (from, to uint64, err error) {
 type found struct {
 	first   uint64
 	members []rule.Bits // by segment, from first on; nil for one that is not built
+	answers []answer    // where the pass counts contacts
 	arms    []armed
 	series  []record // contacts whose series were made
 }
@@ -116,10 +120,11 @@ func (d *DB) judgeWindow(ctx context.Context, from, to uint64) ([]found, error) 
 
 func (d *DB) judgeRange(ctx context.Context, first, last uint64, now time.Time, out *found) error {
 	rs, generation := d.live.next, d.live.build.Generation
+	level, members := d.live.phase()
 	out.first, out.members = first, make([]rule.Bits, len(rs.list))
 	var building []int
 	for _, i := range rs.every {
-		if rs.list[i].roster.generation == generation {
+		if members && rs.list[i].roster.generation == generation {
 			out.members[i] = make(rule.Bits, (last-first)/64+1)
 			building = append(building, i)
 		}
@@ -129,6 +134,11 @@ func (d *DB) judgeRange(ctx context.Context, first, last uint64, now time.Time, 
 	from := d.stored()
 	from.accounts = map[uint64]*knownAccount{}
 	from.have = new(store.Contact)
+	from.answers = func(a answer) {
+		if !a.x.built {
+			out.answers = append(out.answers, a)
+		}
+	}
 	trace, err := d.newTrace(first, last)
 	if err != nil {
 		return err
@@ -148,7 +158,7 @@ func (d *DB) judgeRange(ctx context.Context, first, last uint64, now time.Time, 
 			return err
 		}
 		st := from.peek(id)
-		a := armed{id: id, second: deadline(d.deadlineOf(rs, s, &st, now, rs.every))}
+		a := armed{id: id, second: deadline(d.deadlineOf(rs, s, &st, now, level))}
 		for _, i := range building {
 			if s.in[i] {
 				out.members[i].Set(int(id-first), true) //nolint:gosec // within a window
@@ -167,8 +177,8 @@ func (d *DB) judgeRange(ctx context.Context, first, last uint64, now time.Time, 
 
 // deadlineOf judges a subject and returns when time alone may change its tier or
 // one of the answers.
-func (d *DB) deadlineOf(rs *ruleset, s *subject, st *store.State, now time.Time, which []int) time.Time {
-	next := rs.judge(s, which)
+func (d *DB) deadlineOf(rs *ruleset, s *subject, st *store.State, now time.Time, level int) time.Time {
+	next := rs.judgeUpTo(s, level)
 	if at, _, ok := d.tiers.NextChange(history(st), now); ok {
 		next = sooner(next, at)
 	}
@@ -215,7 +225,7 @@ func (d *DB) takeWindow(from, to uint64, parts []found) error {
 		return err
 	}
 	for _, x := range list {
-		delete(x.r.dirty, x.n)
+		x.stored()
 	}
 	return nil
 }
@@ -241,9 +251,11 @@ func (l *live) take(from, to uint64, parts []found, gone map[uint64]struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var ids []uint32
+	l.takeAnswers(parts)
+	_, members := l.phase()
 	for i := range l.next.list {
 		r := l.next.list[i].roster
-		if r.generation != l.build.Generation {
+		if !members || r.generation != l.build.Generation {
 			continue
 		}
 		r.bits.RemoveRange(from, to+1)
@@ -269,6 +281,16 @@ func (l *live) save(b *store.Batch) ([]saved, error) {
 			continue
 		}
 		some, err := r.save(b, 1<<30)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, some...)
+	}
+	for _, x := range l.counts.list {
+		if x.built {
+			continue
+		}
+		some, err := x.save(b, 1<<30)
 		if err != nil {
 			return nil, err
 		}
@@ -304,10 +326,11 @@ func (d *DB) swap() (bool, error) {
 		return false, err
 	}
 	for _, x := range list {
-		delete(x.r.dirty, x.n)
+		x.stored()
 	}
 	l.mu.Lock()
 	l.current, l.next, l.window = l.next, nil, 0
+	l.counts.list = slices.DeleteFunc(l.counts.list, func(x *tally) bool { return !slices.Contains(l.current.tallies, x) })
 	l.mu.Unlock()
 	l.keep(l.current.keys())
 	l.refeed()
@@ -360,6 +383,11 @@ func (t *tx) swap(now time.Time) error {
 		if c := &l.current.list[i]; c.removed {
 			t.b.DeleteSegment(c.def.Name)
 			t.b.DeleteMembers(c.roster.id, c.roster.generation, chunks)
+		}
+	}
+	for _, x := range l.counts.list {
+		if !slices.Contains(l.next.tallies, x) {
+			t.b.DeleteCounted(x.identity)
 		}
 	}
 	t.b.SegmentIDs(last)

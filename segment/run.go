@@ -62,7 +62,7 @@ func (d *DB) Tend(ctx context.Context) (bool, error) {
 func (d *DB) storeWhenDue() (bool, error) {
 	d.write.Lock()
 	flips, now := d.write.flips-d.live.checkpoint, d.now()
-	due := flips > 0 && (flips >= storeFlips || now.Sub(d.live.stored) >= storeEvery || now.Before(d.live.stored))
+	due := (flips > 0 || d.live.recounted()) && (flips >= storeFlips || now.Sub(d.live.stored) >= storeEvery || now.Before(d.live.stored))
 	if due {
 		d.live.stored = now
 	}

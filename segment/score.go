@@ -90,14 +90,17 @@ func (s *subject) fits(m *score.Model) float64 {
 	return best
 }
 
-// reads reports whether one of the rules reads one of the names.
+// reads reports whether one of the rules reads one of the names, of the contact or
+// of its colleagues.
 func (rs *ruleset) reads(names ...string) bool {
 	for i := range rs.set.Len() {
 		if r := rs.set.Rule(i); r != nil && slices.ContainsFunc(r.Reads(), func(name string) bool { return slices.Contains(names, name) }) {
 			return true
 		}
 	}
-	return false
+	return slices.ContainsFunc(rs.set.Counted(), func(c rule.Counted) bool {
+		return slices.ContainsFunc(c.Reads(), func(name string) bool { return slices.Contains(names, name) })
+	})
 }
 
 // Scores is what a contact scores at an instant, and why.

@@ -15,6 +15,7 @@ type stored struct {
 	accounts map[uint64]*knownAccount // nil = it keeps none
 	have     *store.Contact           // read already; nil = read it
 	past     *[]store.Series          // the same
+	answers  func(answer)             // told what is found of an account's contacts; nil = nobody is
 }
 
 func (d *DB) stored() *stored { return &stored{d: d} }

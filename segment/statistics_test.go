@@ -241,7 +241,6 @@ func TestStatisticsTry(t *testing.T) {
 	d := open(t, liveOptions(t, vfs.NewMem(), h))
 	defer d.Close()
 	importRow(t, d, "1.csv", statuses("trial", "a", "b", "c"))
-	before, last := dump(t, d), d.LastFlip()
 	try := func(where string) Trial {
 		t.Helper()
 		x, err := d.Try(context.Background(), Definition{Where: where})
@@ -254,7 +253,7 @@ func TestStatisticsTry(t *testing.T) {
 		t.Errorf("trial %+v", x)
 	}
 	ingest(t, d, []Call{{Kind: CallTrack, MessageID: "1", Event: "Seen", Time: h.now, Email: "b@example.com"}})
-	before, last = dump(t, d), d.LastFlip()
+	before, last := dump(t, d), d.LastFlip()
 	if x := try(`events("Seen").count() == 1`); x.Members != 1 || len(x.Some) != 1 || x.Some[0].Address != "b@example.com" {
 		t.Errorf("trial of events %+v", x)
 	}

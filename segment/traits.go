@@ -267,20 +267,26 @@ func domainOf(website string) string {
 	return domain
 }
 
-// tagsOf returns the tags that a trait lists, and false where it lists none.
-func tagsOf(v any) ([]string, bool) {
-	switch x := v.(type) {
+// tagsOf returns the tags that a trait lists, how many of them cannot be kept, as
+// an import could not, and false where the trait is no list.
+func tagsOf(v any) (tags []string, left int, ok bool) {
+	switch v.(type) {
 	case nil:
-		return nil, true
-	case string:
-		value, ok := valueOf(rule.List, x)
-		return slices.Clone(value.List()), ok
-	case []any:
-		value, ok := valueOf(rule.List, x)
-		return slices.Clone(value.List()), ok
+		return nil, 0, true
+	case string, []any:
 	default:
-		return nil, false
+		return nil, 0, false
 	}
+	value, ok := valueOf(rule.List, v)
+	for _, tag := range value.List() {
+		if tag = tidyText(tag); tag != "" {
+			tags = append(tags, tag)
+		} else {
+			left++
+		}
+	}
+	slices.Sort(tags)
+	return slices.Compact(tags), left, ok
 }
 
 // Limits of the properties of an event.

@@ -113,7 +113,10 @@ func (d *DB) begin() *tx {
 		taken:   map[store.MessageHash]store.Verdict{},
 		scores:  map[uint64]*score.State{},
 		pending: map[uint64][]rule.Event{}, held: map[store.HeldKey]*holding{}, gateways: map[string]*signal.Domain{},
-		judging: judging{causes: map[uint64]string{}, again: map[uint64]bool{}, told: map[uint64]tier.Tier{}, fed: map[uint64]*fed{}},
+		judging: judging{
+			causes: map[uint64]string{}, again: map[uint64]bool{}, told: map[uint64]tier.Tier{},
+			due: map[uint64]struct{}{}, verdicts: map[uint64]*verdict{}, fed: map[uint64]*fed{},
+		},
 	}
 }
 
@@ -254,6 +257,7 @@ func (t *tx) commit() error {
 	}
 	t.stage()
 	t.stageScores()
+	t.stageCounts()
 	t.stageHits()
 	for i := range t.suppress {
 		t.b.Suppress(&t.suppress[i])

@@ -29,6 +29,9 @@ func (d *DB) verify() (bool, error) {
 	}
 	v := &d.live.verifier
 	now := d.settled()
+	if d.live.spreading {
+		return false, nil // some contacts are not judged yet since their account changed
+	}
 	n := v.due(d.now(), d.write.contacts.next, d.verifyEvery)
 	if n == 0 {
 		return false, nil
@@ -87,11 +90,20 @@ func (d *DB) disagrees(id uint64, now time.Time) (string, error) {
 	s := d.subject(rs)
 	defer d.subjects.Put(s)
 	from := d.stored()
+	wrong := ""
+	from.answers = func(a answer) {
+		if a.x.has(a.edge) != a.in {
+			wrong = "what its colleagues are asked about"
+		}
+	}
 	if _, _, err := s.read(d, from, id, now); err != nil {
 		return "", err
 	}
 	st := from.peek(id)
-	next := deadline(d.deadlineOf(rs, s, &st, now, rs.every))
+	next := deadline(d.deadlineOf(rs, s, &st, now, rs.top))
+	if wrong != "" {
+		return wrong, nil
+	}
 	for i := range rs.list {
 		c := &rs.list[i]
 		if c.rule != nil && c.roster != nil && s.in[i] != c.roster.has(id) {

@@ -28,9 +28,13 @@ func (c *contactShow) Run(a *app) error {
 	return show(a, func(ctx context.Context, m api.Methods) (api.Contact, error) { return m.Contact(ctx, c.Address) }, a.contact)
 }
 
-// membership is one account of a contact as a person reads it: "Team, part of Acme (champion)".
+// membership is one account of a contact as a person reads it: "Team, group t1, part
+// of Acme (champion)". Two accounts may have the same name, groups not.
 func membership(m api.Membership) string {
 	text := m.Name
+	if m.GroupID != "" && m.GroupID != m.Name {
+		text += ", group " + m.GroupID
+	}
 	if m.Parent != "" {
 		text += ", part of " + m.Parent
 	}

@@ -9,18 +9,22 @@ import (
 )
 
 type segmentTemplate struct {
-	Name  string `arg:"" optional:"" help:"The template; without it, all are listed."`
-	Order int    `default:"100" help:"Order of its first segment; others follow by tens."`
+	Names []string `arg:"" optional:"" name:"name" help:"The templates; without any, all are listed."`
+	Order int      `default:"100" help:"Order of the first segment; others follow by tens."`
 }
 
-// Run lists the templates, or prints one as configuration.
+// Run lists the templates, or prints some as configuration.
 func (c *segmentTemplate) Run(a *app) error {
-	if c.Name != "" {
-		t, err := templates.Find(c.Name)
-		if err != nil {
-			return err
+	if len(c.Names) > 0 {
+		var list []templates.Template
+		for _, name := range c.Names {
+			t, err := templates.Find(name)
+			if err != nil {
+				return err
+			}
+			list = append(list, t)
 		}
-		_, err = io.WriteString(a.out, t.TOML(c.Order))
+		_, err := io.WriteString(a.out, templates.TOML(c.Order, list...))
 		return err
 	}
 	t := a.table("TEMPLATE", "SEGMENTS", "WHO")

@@ -35,6 +35,7 @@ type Set struct {
 	counted []Counted
 	known   map[[16]byte]int // series and counted conditions, by key
 	index   index
+	nesting nesting
 }
 
 // CompileSet compiles definitions. Each rule has its own error; one that refers
@@ -66,7 +67,7 @@ func (s *Schema) CompileSet(defs []Definition) *Set {
 			t.rules[i], t.errs[i] = t.build(&defs[i], sources[i], i)
 		}
 	}
-	t.index = t.newIndex()
+	t.index, t.nesting = t.newIndex(), t.newNesting()
 	return t
 }
 

@@ -45,6 +45,9 @@ import "encoding/binary"
 //	Mu/NAME               life of a segment: first known, last used
 //	o/NAME/0/DAY          results of the mail that went by a segment, on a day: sent, delivered, bounced, complained, unsubscribed,
 //	                      opened and clicked by people and by machines
+//	Mk/IDENTITY           condition about the contacts of accounts: id in keys, whether all edges were asked; 16 bytes
+//	Mn/CONDITION/CHUNK    edges with the same upper 16 bits for which it holds, a roaring bitmap; 4 and 2 bytes
+//	Mo/CONDITION/EDGE     change since these were stored: in or out; 4 and 8 bytes
 //	t/SECOND/CONTACT      time wheel: when a contact is judged again; 4 and 8 bytes, no value
 //	b/ID                  behaviour of a contact: identity of the model that folded it (16 bytes), then the state as package
 //	                      segment/score writes it
@@ -87,12 +90,17 @@ const (
 	prefixEntered     = "Mi"
 	prefixLife        = "Mu"
 	prefixResults     = "o"
-	prefixWheel       = "t"
-	prefixErasure     = "E"
-	prefixBehaviour   = "b"
-	prefixHeld        = "Lh"
-	prefixHeldDue     = "Lt"
-	prefixGateway     = "Lg"
+
+	prefixCounted       = "Mk"
+	prefixCountedEdges  = "Mn"
+	prefixCountedChange = "Mo"
+
+	prefixWheel     = "t"
+	prefixErasure   = "E"
+	prefixBehaviour = "b"
+	prefixHeld      = "Lh"
+	prefixHeldDue   = "Lt"
+	prefixGateway   = "Lg"
 )
 
 // Meta keys, each under prefixMeta.

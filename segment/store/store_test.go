@@ -270,7 +270,8 @@ func TestPrefixesDoNotOverlap(t *testing.T) {
 	list := []string{
 		prefixMeta, prefixCursor, prefixContact, prefixState, prefixByAddress, prefixByUser, prefixByName,
 		prefixByDomain, prefixAccount, prefixSuppression, prefixFlip, prefixImport, prefixVisitor, prefixByAnonymous,
-		prefixByGroup, prefixIDs, prefixEdge, prefixEvent, prefixTaken,
+		prefixByGroup, prefixIDs, prefixEdge, prefixEvent, prefixTaken, prefixSegment, prefixMembers, prefixDelta, prefixBuild,
+		prefixFanOut, prefixWheel, prefixBehaviour, prefixHeld, prefixHeldDue, prefixGateway, prefixCounted, prefixCountedEdges, prefixCountedChange,
 	}
 	for i, a := range list {
 		for j, b := range list {

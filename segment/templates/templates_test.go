@@ -5,8 +5,10 @@ package templates
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seguemta/segue/segment/rule"
+	"github.com/seguemta/segue/segment/score"
 )
 
 // Each template compiles with the attributes that it names, and with no more
@@ -32,6 +34,20 @@ func TestEachCompiles(t *testing.T) {
 				t.Errorf("two segments are named %s", d.Name)
 			}
 			seen[d.Name] = true
+		}
+		o := tp.Scores
+		o.HalfLife = time.Hour
+		if _, err := score.New(schema, o); err != nil {
+			t.Errorf("%s: %v", tp.Name, err)
+		}
+		for _, r := range tp.Scores.Fit {
+			fit, err := schema.Compile(r.Where)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range fit.Reads() {
+				read[name] = true
+			}
 		}
 		for _, a := range tp.Attributes {
 			if !read[a.Name] {

@@ -52,6 +52,12 @@ where = 'contact.status == "trial"'
 [[segment.assign]]
 tier = "active"
 pool = "prime"
+[[segment]]
+name = "beta"
+order = 20
+where = 'false'
+include = ["beta"]
+exclude = ["news"]
 `
 
 // TestScripts plays the conversations of testdata/script, operators with a running
