@@ -144,6 +144,39 @@ func TestLiveColleaguesByEvents(t *testing.T) {
 	recounted(t, d, "in the end")
 }
 
+// TestLiveColleaguesErased holds that who was erased counts no more, and is not
+// asked again; that a segment can be built anew by what is counted; and that a
+// definition that nobody counts for can be tried.
+func TestLiveColleaguesErased(t *testing.T) {
+	h := &hand{t0()}
+	d := open(t, colleaguesOptions(t, vfs.NewMem(), h))
+	defer d.Close()
+	importRow(t, d, "1.csv", "email,account,group_id,contact.status\na@example.com,Acme,g1,trial\nb@example.com,Acme,g1,trial\nc@example.com,Acme,g1,paying\n")
+	tried := func(where string, want uint64) {
+		t.Helper()
+		if x, err := d.Try(t.Context(), Definition{Where: where}); err != nil || x.Faults != nil || x.Members != want {
+			t.Errorf("%s: %+v, %v; want %d members", where, x, err, want)
+		}
+	}
+	tried(`contacts(contact.status == "paying") == 1`, 3)
+	tried(`contacts(segment("trials") && contact.status == "trial") == 2`, 3)
+	tried(`no_contact(contact.status == "paying")`, 0)
+	last := d.LastFlip()
+	if _, err := d.Erase("c@example.com"); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, d, last, "left trials  (erased)", "entered united a@example.com (account)", "entered united b@example.com (account)")
+	last = d.LastFlip()
+	if err := d.Rebuild("united"); err != nil {
+		t.Fatal(err)
+	}
+	importRow(t, d, "2.csv", "email,contact.status\nb@example.com,paying\n")
+	settle(t, d)
+	expect(t, d, last, "left trials a@example.com (account)", "left trials b@example.com (import)",
+		"left united a@example.com (account)", "left united b@example.com (import)")
+	recounted(t, d, "in the end")
+}
+
 // TestFanOutOfColleagues holds that thousands of colleagues are followed in
 // batches, also after a power cut.
 func TestFanOutOfColleagues(t *testing.T) {

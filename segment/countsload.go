@@ -77,6 +77,18 @@ func (d *DB) adoptTally(rs *ruleset, stored store.Counted) bool {
 	return needed
 }
 
+// shareTallies gives a ruleset the tallies that are counted already.
+func (d *DB) shareTallies(rs *ruleset) {
+	for k := range rs.tallies {
+		identity := d.identifyCounted(&rs.set.Counted()[k])
+		for _, x := range d.live.counts.list {
+			if x.identity == identity && x.built {
+				rs.tallies[k] = x
+			}
+		}
+	}
+}
+
 // freeze leaves the members of segments as they are whose rule reads what is not
 // counted.
 func (rs *ruleset) freeze() {

@@ -203,7 +203,7 @@ func (e *erasure) person() error {
 		}
 	}
 	for i := range c.Edges {
-		t.edges[edgeKey{e.id, c.Edges[i].Account}] = edgeChange{gone: true}
+		t.edges[edgeKey{e.id, c.Edges[i].Account}] = edgeChange{id: c.Edges[i].ID, gone: true}
 		e.n.Accounts++
 	}
 	if a, known := t.d.mem.armed(e.id); known && a.second != 0 {

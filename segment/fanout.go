@@ -51,6 +51,9 @@ func (t *tx) spread() (room int, err error) {
 // and whether there are others.
 func (t *tx) spreadTo(f *store.FanOut, limit int) (n int, more bool, err error) {
 	err = t.d.store.ContactsBehind(f.Account, f.Behind, func(contact uint64) error {
+		if t.edges[edgeKey{contact, f.Account}].gone {
+			return nil // it left in this write, or was erased
+		}
 		if n == limit {
 			return errEnough
 		}

@@ -312,7 +312,7 @@ func (t *tx) show() {
 			l.unstored = t.flips[i].Sequence
 		}
 	}
-	if len(t.moves)+len(t.flips) > 0 || len(t.recount.bits) > 0 || len(t.recount.edges) > 0 {
+	if len(t.moves)+len(t.flips)+len(t.recount.bits)+len(t.recount.edges) > 0 {
 		l.mu.Lock()
 		t.flowed()
 		for _, m := range t.moves {

@@ -107,8 +107,7 @@ func (d *DB) compileAll(defs []Definition) (*ruleset, error) {
 	rs.tallies, rs.top = make([]*tally, len(rs.set.Counted())), rs.highest()
 	rs.scored = rs.reads("score", "fit", "behaviour", "account_score")
 	for i := range defs {
-		c := compiled{def: defs[i], rule: rs.set.Rule(i), err: rs.set.Err(i)}
-		c.referred = rs.set.Referred(i) || len(rs.tallies) > 0 // conditions about contacts may refer to it too
+		c := compiled{def: defs[i], rule: rs.set.Rule(i), referred: rs.set.Referred(i), err: rs.set.Err(i)}
 		c.identity = d.identify(&c, rs.set.Key(i))
 		rs.list = append(rs.list, c)
 	}

@@ -84,6 +84,7 @@ func (d *DB) try(ctx context.Context, rs *ruleset, at, most int, out *Trial) (hi
 	from := d.stored()
 	from.accounts = map[uint64]*knownAccount{}
 	now, f := d.settled(), tryFeeds(rs, at)
+	counts := d.tryCounts(rs, at, &f, now)
 	err = d.sample(ctx, most, func(id uint64, record *store.Contact) error {
 		from.have = record
 		if from.past, err = d.trySeries(&f, id); err != nil {
@@ -94,6 +95,9 @@ func (d *DB) try(ctx context.Context, rs *ruleset, at, most int, out *Trial) (hi
 		}
 		if refers {
 			d.referAll(rs, s)
+		}
+		if err := counts.fill(s, from); err != nil {
+			return err
 		}
 		out.Looked++
 		if !c.in(s) {
@@ -112,7 +116,9 @@ func tryFeeds(rs *ruleset, at int) feeds {
 	f := feeds{byName: map[string][]*feed{}}
 	specs := rs.set.Series()
 	for i := range specs {
-		if slices.Contains(rs.set.Affected(rule.Change{Series: []int{i}}), at) {
+		what := rule.Change{Series: []int{i}}
+		what.Counted = rs.set.AffectedCounted(what)
+		if slices.Contains(rs.set.Affected(what), at) {
 			f.byName[specs[i].Event] = append(f.byName[specs[i].Event], &feed{spec: &specs[i]})
 		}
 	}

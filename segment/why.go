@@ -145,6 +145,7 @@ func (d *DB) Rebuild(name string) error {
 // members yet. Its stored identity is taken away, so that a restart goes on.
 func (d *DB) beginAgain(next *ruleset, at int) error {
 	l := &d.live
+	d.shareTallies(next)
 	b := d.store.Batch()
 	defer b.Close()
 	generation := l.build.Generation

@@ -245,8 +245,10 @@ func (t *Set) Find(name string) (int, bool) {
 	return i, ok
 }
 
-// Referred reports whether a rule refers to this one.
-func (t *Set) Referred(i int) bool { return len(t.index.segments[i]) > 0 }
+// Referred reports whether a rule refers to this one, or asks contacts about it.
+func (t *Set) Referred(i int) bool {
+	return len(t.index.segments[i])+len(t.index.countedBySegment[i]) > 0
+}
 
 // Order is all definitions, referred-to ones before those that refer to them.
 // Evaluate in this order, and put each answer into [Values].Members. The caller

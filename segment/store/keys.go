@@ -90,17 +90,16 @@ const (
 	prefixEntered     = "Mi"
 	prefixLife        = "Mu"
 	prefixResults     = "o"
+	prefixWheel       = "t"
+	prefixErasure     = "E"
+	prefixBehaviour   = "b"
+	prefixHeld        = "Lh"
+	prefixHeldDue     = "Lt"
+	prefixGateway     = "Lg"
 
 	prefixCounted       = "Mk"
 	prefixCountedEdges  = "Mn"
 	prefixCountedChange = "Mo"
-
-	prefixWheel     = "t"
-	prefixErasure   = "E"
-	prefixBehaviour = "b"
-	prefixHeld      = "Lh"
-	prefixHeldDue   = "Lt"
-	prefixGateway   = "Lg"
 )
 
 // Meta keys, each under prefixMeta.
