@@ -127,7 +127,7 @@ func (a *app) examined(p *api.SegmentExamined) error {
 	}
 	for _, c := range p.Conditions {
 		var b strings.Builder
-		fmt.Fprintf(&b, "%s%-5v  ", strings.Repeat("  ", c.Depth), c.Result)
+		fmt.Fprintf(&b, "%s%-5v  ", strings.Repeat("  ", c.Depth), c.Result != c.Negated) // of the line as it reads
 		if c.Negated {
 			b.WriteString("not ")
 		}
