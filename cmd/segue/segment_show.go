@@ -23,7 +23,7 @@ func (*segmentLs) Run(a *app) error {
 			t := a.table("ORDER", "SEGMENT", "STATE", "MEMBERS", "24H", "WARNINGS", "RULE")
 			for i := range list {
 				s := &list[i]
-				t.row(number(s.Order), s.Name, stateOf(s), number(s.Members), fmt.Sprintf("+%d -%d", s.Entered, s.Left), warned(s), s.Rule)
+				t.row(number(s.Order), s.Name, stateOf(s), number(s.Members), fmt.Sprintf("+%d -%d", s.Entered, s.Left), warned(s), oneLine(s.Rule))
 			}
 			if err := t.flush(); err != nil {
 				return err
@@ -75,7 +75,7 @@ func (c *segmentShow) Run(a *app) error {
 func (a *app) segment(d *api.SegmentDetail, days int) error {
 	err := a.pairs(
 		[2]string{"segment", d.Name},
-		[2]string{"rule", d.Rule},
+		[2]string{"rule", oneLine(d.Rule)},
 		[2]string{"state", stateOf(&d.Segment)},
 		[2]string{"error", strings.ReplaceAll(d.Error, "\n", "; ")},
 		[2]string{"order", number(d.Order)},
@@ -182,4 +182,13 @@ func (a *app) segmentRates(d *api.SegmentDetail) error {
 		t.row(r.What, number(r.Hits), rate, interval, fmt.Sprintf("%d %s", r.Total, r.Of))
 	}
 	return t.flush()
+}
+
+// oneLine is a rule that was written over several lines.
+func oneLine(rule string) string {
+	lines := strings.Split(rule, "\n")
+	for i, l := range lines {
+		lines[i] = strings.TrimSpace(l)
+	}
+	return strings.Join(lines, " ")
 }
