@@ -16,10 +16,10 @@ import (
 	"time"
 )
 
-// TestImportLargeFile imports 50,000 rows, or SEGUE_IMPORT_ROWS, from disk to
+// TestImportLargeFile imports 20,000 rows, or SEGUE_IMPORT_ROWS, from disk to
 // disk, and reports speed and memory.
 func TestImportLargeFile(t *testing.T) {
-	n := 50_000
+	n := 20_000
 	if testing.Short() {
 		n = 5_000
 	}
