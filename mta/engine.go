@@ -40,9 +40,6 @@ type Options struct {
 	PeopleFS kv.FS                // of the contacts' store; nil = the disk
 	Now      func() time.Time     // the clock on the wall; nil = time.Now
 	Version  string
-	// TendEvery is how often contacts are looked at that time alone changes; 0 = a
-	// second. Tests of simulated days need less.
-	TendEvery time.Duration
 	// Started is called when every listener accepts; nil = not.
 	Started func()
 }
@@ -147,8 +144,8 @@ func (e *Engine) openStores() error {
 		Dir: filepath.Join(string(e.c.DataDir), "contacts"), FS: e.o.PeopleFS, Cache: e.cache, SuppressionKey: secrets.suppression,
 		Schema: e.plan.schema, Tiers: e.plan.tierRules, Segments: e.plan.segments,
 		Scores: e.plan.scores, Signals: e.plan.signals, Now: e.o.Now, Settled: e.time.Settled,
-		Retention: e.c.Events.Retention.Std(), TendEvery: e.o.TendEvery,
-		Logger: e.log.With(slog.String("component", "contacts")), Registerer: e.o.Registry,
+		Retention: e.c.Events.Retention.Std(),
+		Logger:    e.log.With(slog.String("component", "contacts")), Registerer: e.o.Registry,
 	})
 	if err != nil {
 		return err

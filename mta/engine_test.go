@@ -112,7 +112,6 @@ type town struct {
 	peopleFS vfs.FS
 	wall     func() time.Time // the wall clock; nil = the bubble's
 	dir      string
-	tend     time.Duration     // how often the contacts' wheel is looked at; 0 = a second
 	change   *strings.Replacer // of the configuration; nil = none
 	stop     func()
 	ended    func() error // waits for the engine to end by itself
@@ -161,7 +160,7 @@ func (w *town) run() {
 		}
 	}
 	started := make(chan struct{})
-	e, err := New(Options{Config: c, Network: w.net, MailFS: w.mailFS, PeopleFS: w.peopleFS, Now: w.wall, TendEvery: w.tend, Started: func() { close(started) }})
+	e, err := New(Options{Config: c, Network: w.net, MailFS: w.mailFS, PeopleFS: w.peopleFS, Now: w.wall, Started: func() { close(started) }})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -50,7 +50,7 @@ func climbing() *strings.Replacer {
 func TestAStageAdvancesWhenItsVolumeWasUsed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newTown(t)
-		w.change, w.tend = climbing(), time.Minute
+		w.change = climbing()
 		w.run()
 		w.importActive(20)
 		for i := range 20 {
@@ -89,7 +89,7 @@ func TestAStageAdvancesWhenItsVolumeWasUsed(t *testing.T) {
 func TestADayWithoutTrafficDoesNotAdvance(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newTown(t)
-		w.change, w.tend = climbing(), time.Minute
+		w.change = climbing()
 		w.run()
 		w.importActive(1)
 		w.submit("", "c0@dest.example")
@@ -104,7 +104,7 @@ func TestADayWithoutTrafficDoesNotAdvance(t *testing.T) {
 func TestBudgetsAndStagesSurviveARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newTown(t)
-		w.change, w.tend = climbing(), time.Minute
+		w.change = climbing()
 		w.run()
 		w.importActive(10)
 		for i := range 10 {

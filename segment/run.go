@@ -10,6 +10,9 @@ import (
 )
 
 const (
+	// tendEvery is how often the wheel is looked at: membership follows time by
+	// a second or two.
+	tendEvery = time.Second
 	// storeEvery and storeFlips say when the members are stored: how long, and
 	// how many flips, an open after a crash has to repeat.
 	storeEvery = time.Minute
@@ -21,7 +24,7 @@ const (
 // stores the members, and verifies. All of it goes in small steps, between which
 // others write. A fault is logged and tried again.
 func (d *DB) Run(ctx context.Context) {
-	tick := time.NewTicker(d.tendEvery)
+	tick := time.NewTicker(tendEvery)
 	defer tick.Stop()
 	for ctx.Err() == nil {
 		more, err := d.Tend(ctx)

@@ -90,9 +90,6 @@ type Options struct {
 	Now        func() time.Time      // nil = time.Now
 	Settled    func() time.Time      // Now, but stands still while the clock is in doubt: nobody enters or leaves by time meanwhile; nil = Now
 
-	// TendEvery is how often the time wheel is looked at; 0 = a second. Membership
-	// follows time by that much or a little more.
-	TendEvery   time.Duration
 	VerifyEvery time.Duration // in which every contact is judged again, to find faults of this package; 0 = a day
 
 	private struct {
@@ -124,7 +121,6 @@ type DB struct {
 	accounts accountCache
 	stats    statistics
 
-	tendEvery    time.Duration
 	verifyEvery  time.Duration
 	window, kept uint64 // contacts of one step of a build, and of what is stored of it
 
@@ -179,9 +175,6 @@ func Open(o Options) (*DB, error) {
 	if o.Settled == nil {
 		o.Settled = o.Now
 	}
-	if o.TendEvery <= 0 {
-		o.TendEvery = time.Second
-	}
 	if o.VerifyEvery <= 0 {
 		o.VerifyEvery = 24 * time.Hour
 	}
@@ -193,7 +186,7 @@ func Open(o Options) (*DB, error) {
 	}
 	d := &DB{
 		store: s, secret: append([]byte{}, o.SuppressionKey...), schema: o.Schema, tiers: o.Tiers,
-		log: o.Logger, now: o.Now, settled: o.Settled, tendEvery: o.TendEvery, verifyEvery: o.VerifyEvery, window: buildWindow, kept: buildKept, flipped: make(chan struct{}, 1),
+		log: o.Logger, now: o.Now, settled: o.Settled, verifyEvery: o.VerifyEvery, window: buildWindow, kept: buildKept, flipped: make(chan struct{}, 1),
 	}
 	d.fields = newAttributeNames(o.Schema)
 	d.scores, d.signals = o.Scores, o.Signals
