@@ -220,8 +220,24 @@ func (s *Store) Used(w Who, now time.Time, span time.Duration, limit int) (list 
 // DropUsed forgets what was sent longer ago than keep, and what a clock that was
 // set back has dated far ahead.
 func (tx *Tx) DropUsed(keep time.Duration) {
-	tx.delRange([]byte{prefixUsed}, binary.BigEndian.AppendUint32([]byte{prefixUsed}, bucket(tx.now.Add(-keep))))
-	tx.delRange(binary.BigEndian.AppendUint32([]byte{prefixUsed}, bucket(tx.now)+2), []byte{prefixUsed + 1})
+	tx.dropStored([]byte{prefixUsed}, binary.BigEndian.AppendUint32([]byte{prefixUsed}, bucket(tx.now.Add(-keep))))
+	tx.dropStored(binary.BigEndian.AppendUint32([]byte{prefixUsed}, bucket(tx.now)+2), []byte{prefixUsed + 1})
+}
+
+// dropStored deletes a range if the store has anything in it. It is asked every
+// minute: Pebble sorts all range deletions of a memtable again for each new one, so
+// that those of nothing took time with their square.
+func (tx *Tx) dropStored(from, to []byte) {
+	it, err := tx.s.db.Pebble().NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
+	if err == nil {
+		if it.First() {
+			tx.delRange(from, to)
+		}
+		err = it.Close()
+	}
+	if err != nil && tx.err == nil {
+		tx.err = fmt.Errorf("reading the queue store: %w", err)
+	}
 }
 
 // Reserved is how many recipients hold a place under caps.

@@ -123,6 +123,11 @@ func TestFrequencyEntriesAreForgottenByTheWeek(t *testing.T) {
 	if n := count(366 * day); n != 0 {
 		t.Errorf("%d are left", n)
 	}
+	s.do(func(tx *Tx) {
+		if tx.DropUsed(20 * day); tx.writes != 0 {
+			t.Errorf("%d writes to forget nothing", tx.writes)
+		}
+	})
 }
 
 func TestFrequencyPlacesOutliveACrash(t *testing.T) {
