@@ -9,7 +9,7 @@ PKG      ?= ./...
 
 build: ; go build -o bin/ ./cmd/...
 
-test: ; go test -race -vet=off -timeout=45m $(PKG)
+test: ; go test -race -vet=off -timeout=20m $(PKG)
 
 race: ; go test -race -count=2 -cpu=1,2,4 -shuffle=on -timeout=60m $(PKG)
 
