@@ -100,6 +100,7 @@ func TestFrequencyCountsFromTheOutcome(t *testing.T) {
 		w.pause = func(context.Context) { time.Sleep(10 * time.Minute) }
 		first := r.send("ann")
 		time.Sleep(time.Hour)
+		synctest.Wait() // sleeping alone orders nothing
 		w.pause = nil
 		second := r.send("ann")
 		time.Sleep(2 * time.Hour)
