@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/seguemta/segue/mta/api"
+	"github.com/seguemta/segue/mta/netx"
 )
 
 // endpoint is one row of the table: what OpenAPI says of a route, and what
@@ -175,7 +176,7 @@ func (e endpoint) read(r *http.Request) ([]byte, error) {
 	if r.ContentLength > e.limit {
 		return nil, tooLarge(e.limit)
 	}
-	text, err := io.ReadAll(&impatient{r: io.LimitReader(r.Body, e.limit+1), until: time.Now().Add(bodyTimeout)})
+	text, err := io.ReadAll(netx.Impatient(io.LimitReader(r.Body, e.limit+1), time.Now().Add(bodyTimeout)))
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, api.Problem(http.StatusRequestTimeout, "request too slow",
@@ -186,20 +187,6 @@ func (e endpoint) read(r *http.Request) ([]byte, error) {
 		return nil, tooLarge(e.limit)
 	}
 	return text, nil
-}
-
-// impatient ends a body that arrives drop by drop.
-type impatient struct {
-	r     io.Reader
-	until time.Time
-}
-
-// Read implements [io.Reader].
-func (i *impatient) Read(p []byte) (int, error) {
-	if time.Now().After(i.until) {
-		return 0, os.ErrDeadlineExceeded
-	}
-	return i.r.Read(p)
 }
 
 func tooLarge(limit int64) error {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/seguemta/segue/mta/api"
+	"github.com/seguemta/segue/mta/netx"
 )
 
 // Bounds over all connections. A parsed event takes up to twenty times the memory of
@@ -77,7 +78,7 @@ func (h *hold) readBody(r *http.Request) ([]byte, error) {
 	default:
 		return nil, refused("unknown content coding", fmt.Sprintf("%q is not known here: send gzip or nothing", coding))
 	}
-	text, err := h.readAll(&impatient{r: r.Body, until: time.Now().Add(bodyTimeout)}, max(int(r.ContentLength)+1, firstPiece))
+	text, err := h.readAll(netx.Impatient(r.Body, time.Now().Add(bodyTimeout)), max(int(r.ContentLength)+1, firstPiece))
 	if err != nil || !packed {
 		return text, readProblem(err, "the body cannot be read")
 	}
@@ -114,20 +115,6 @@ func (h *hold) readAll(r io.Reader, guess int) ([]byte, error) {
 			}
 		}
 	}
-}
-
-// impatient ends a body that arrives drop by drop.
-type impatient struct {
-	r     io.Reader
-	until time.Time
-}
-
-// Read implements [io.Reader].
-func (i *impatient) Read(p []byte) (int, error) {
-	if time.Now().After(i.until) {
-		return 0, os.ErrDeadlineExceeded
-	}
-	return i.r.Read(p)
 }
 
 // checkCharset takes any media type: Segment's clients send application/json,
