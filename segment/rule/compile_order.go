@@ -59,7 +59,11 @@ func (c *compiler) numbers(n Node) predicate {
 			return x.kind == Number && compare(r, math.Float64frombits(x.bits), literal)
 		}
 	}
-	left, right := c.number(n.Left), c.number(n.Right)
+	return bothSides(r, c.number(n.Left), c.number(n.Right))
+}
+
+// bothSides compares what two sides read; where one is missing it is false.
+func bothSides[T int64 | float64](r relation, left, right func(*Values) (T, bool)) predicate {
 	return func(v *Values) bool {
 		a, ok := left(v)
 		if !ok {
@@ -111,15 +115,7 @@ func (c *compiler) times(n Node) predicate {
 	r := relationOf(n.Op)
 	offset := micros(n.Right.Offset)
 	if n.Left.Events != nil || n.Right.Events != nil {
-		left, right := c.instant(n.Left), c.instant(n.Right)
-		return func(v *Values) bool {
-			a, ok := left(v)
-			if !ok {
-				return false
-			}
-			b, ok := right(v)
-			return ok && compare(r, a, b)
-		}
+		return bothSides(r, c.instant(n.Left), c.instant(n.Right))
 	}
 	if n.Left.Now {
 		literal := n.Right.Time.UnixMicro()
