@@ -67,24 +67,18 @@ func (q *Queue) LeaveAll(ctx context.Context, segment string) error {
 	if l := q.o.Policy(store.Class{Segment: segment}).OnLeave; l != LeavingDrop && l != LeavingRelane {
 		return nil
 	}
-	var from store.ID
-	for {
+	read := func(behind store.ID) ([]store.Entry, error) {
+		from := behind
+		if from != (store.ID{}) {
+			from.Recipient++
+		}
 		list, err := q.List(from, page, func(_ *store.Entry, c store.Class) bool { return c.Segment == segment })
 		if err != nil {
-			return fmt.Errorf("reading the mail of a segment: %w", err)
+			return nil, fmt.Errorf("reading the mail of a segment: %w", err)
 		}
-		again, err := q.applyEach(ctx, list, func(e store.Entry) (*act, error) { return q.leaving(e, segment) })
-		switch {
-		case err != nil:
-			return err
-		case again:
-			continue
-		case len(list) < page:
-			return nil
-		}
-		last := list[len(list)-1].ID
-		from = store.ID{Message: last.Message, Recipient: last.Recipient + 1}
+		return list, nil
 	}
+	return q.pages(ctx, read, func(e store.Entry) (*act, error) { return q.leaving(e, segment) })
 }
 
 func (q *Queue) leaving(e store.Entry, segment string) (*act, error) {
@@ -133,11 +127,24 @@ func (q *Queue) Retention() (events, sent time.Duration) {
 
 // eachOf carries out an act on each queued mail of an address, where of gives one.
 func (q *Queue) eachOf(ctx context.Context, address rfc5321.Address, of func(store.Entry) (*act, error)) error {
-	var after store.ID
-	for {
-		list, err := q.store.OfAddress(address.Key(), after, page)
+	read := func(behind store.ID) ([]store.Entry, error) {
+		list, err := q.store.OfAddress(address.Key(), behind, page)
 		if err != nil {
-			return fmt.Errorf("reading a contact's queued mail: %w", err)
+			return nil, fmt.Errorf("reading a contact's queued mail: %w", err)
+		}
+		return list, nil
+	}
+	return q.pages(ctx, read, of)
+}
+
+// pages carries out an act on every recipient that read gives, a page at a time:
+// those behind an id, the zero one for the beginning.
+func (q *Queue) pages(ctx context.Context, read func(behind store.ID) ([]store.Entry, error), of func(store.Entry) (*act, error)) error {
+	var behind store.ID
+	for {
+		list, err := read(behind)
+		if err != nil {
+			return err
 		}
 		again, err := q.applyEach(ctx, list, of)
 		switch {
@@ -148,7 +155,7 @@ func (q *Queue) eachOf(ctx context.Context, address rfc5321.Address, of func(sto
 		case len(list) < page:
 			return nil
 		}
-		after = list[len(list)-1].ID
+		behind = list[len(list)-1].ID
 	}
 }
 
