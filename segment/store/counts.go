@@ -23,11 +23,6 @@ func keyEdges(id uint32, number uint16) []byte {
 	return binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint32(k, id), number)
 }
 
-func keyEdgeChange(id uint32, edge uint64) []byte {
-	k := append(make([]byte, 0, len(prefixCountedChange)+12), prefixCountedChange...)
-	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(k, id), edge)
-}
-
 // Counted returns every condition about contacts that the store knows.
 func (s *Store) Counted() ([]Counted, error) {
 	var list []Counted
@@ -71,20 +66,7 @@ func (s *Store) CountedEdges(fn func(id uint32, number uint16, value []byte) err
 
 // CountedChanges yields what changed since the edges were stored.
 func (s *Store) CountedChanges(fn func(id uint32, edge uint64, in bool) error) error {
-	p := []byte(prefixCountedChange)
-	for e, err := range s.scan(p, after(p)) {
-		if err != nil {
-			return fmt.Errorf("reading changes of conditions: %w", err)
-		}
-		k := e.key[len(p):]
-		if len(k) != 12 || len(e.value) != 2 || e.value[0] != layout {
-			return fmt.Errorf("%w: change of a condition", ErrCorrupt)
-		}
-		if err := fn(binary.BigEndian.Uint32(k), binary.BigEndian.Uint64(k[4:]), e.value[1] == 1); err != nil {
-			return err
-		}
-	}
-	return nil
+	return s.changes(shelf{prefixCountedChange, "change of a condition", "changes of conditions"}, fn)
 }
 
 // Edges yields every edge, account by account.
@@ -131,12 +113,10 @@ func (b *Batch) CountedEdges(id uint32, number uint16, value []byte) {
 
 // CountedChange writes that a condition came to hold for an edge, or no longer does.
 func (b *Batch) CountedChange(id uint32, edge uint64, in bool) {
-	v := [2]byte{layout}
-	if in {
-		v[1] = 1
-	}
-	b.set(keyEdgeChange(id, edge), v[:])
+	b.change(prefixCountedChange, id, edge, in)
 }
 
 // DeleteCountedChange forgets a change that the stored edges include.
-func (b *Batch) DeleteCountedChange(id uint32, edge uint64) { b.delete(keyEdgeChange(id, edge)) }
+func (b *Batch) DeleteCountedChange(id uint32, edge uint64) {
+	b.delete(keyChange(prefixCountedChange, id, edge))
+}

@@ -88,10 +88,37 @@ func keyChunk(c Chunk) []byte {
 	return binary.BigEndian.AppendUint16(k, c.Number)
 }
 
-func keyDelta(segment uint32, contact uint64) []byte {
-	k := append(make([]byte, 0, len(prefixDelta)+12), prefixDelta...)
-	k = binary.BigEndian.AppendUint32(k, segment)
-	return binary.BigEndian.AppendUint64(k, contact)
+// A change of what is stored in chunks is keyed by whose it is and by what came or
+// went; its value says which.
+func keyChange(prefix string, of uint32, what uint64) []byte {
+	k := append(make([]byte, 0, len(prefix)+12), prefix...)
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(k, of), what)
+}
+
+func (b *Batch) change(prefix string, of uint32, what uint64, in bool) {
+	v := [2]byte{layout}
+	if in {
+		v[1] = 1
+	}
+	b.set(keyChange(prefix, of, what), v[:])
+}
+
+// changes yields what [Batch.change] wrote.
+func (s *Store) changes(at shelf, fn func(of uint32, what uint64, in bool) error) error {
+	p := []byte(at.prefix)
+	for e, err := range s.scan(p, after(p)) {
+		if err != nil {
+			return fmt.Errorf("reading %s: %w", at.all, err)
+		}
+		k := e.key[len(p):]
+		if len(k) != 12 || len(e.value) != 2 || e.value[0] != layout {
+			return fmt.Errorf("%w: %s", ErrCorrupt, at.one)
+		}
+		if err := fn(binary.BigEndian.Uint32(k), binary.BigEndian.Uint64(k[4:]), e.value[1] == 1); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Segments returns every segment that has members in the store.
@@ -143,20 +170,7 @@ func (s *Store) Chunks(fn func(c Chunk, value []byte) error) error {
 
 // Deltas yields what writes changed in the members under construction.
 func (s *Store) Deltas(fn func(segment uint32, contact uint64, in bool) error) error {
-	p := []byte(prefixDelta)
-	for e, err := range s.scan(p, after(p)) {
-		if err != nil {
-			return fmt.Errorf("reading changes of members: %w", err)
-		}
-		k := e.key[len(p):]
-		if len(k) != 12 || len(e.value) != 2 || e.value[0] != layout {
-			return fmt.Errorf("%w: change of a member", ErrCorrupt)
-		}
-		if err := fn(binary.BigEndian.Uint32(k), binary.BigEndian.Uint64(k[4:]), e.value[1] == 1); err != nil {
-			return err
-		}
-	}
-	return nil
+	return s.changes(shelf{prefixDelta, "change of a member", "changes of members"}, fn)
 }
 
 // Segment writes the definition of a segment whose members the store holds.
@@ -202,15 +216,13 @@ func (b *Batch) DeleteMembers(segment, generation uint32, last uint16) {
 // Delta writes a change of the members under construction: who writes a contact
 // that the pass has done notes here what the pass would now find.
 func (b *Batch) Delta(segment uint32, contact uint64, in bool) {
-	v := [2]byte{layout}
-	if in {
-		v[1] = 1
-	}
-	b.set(keyDelta(segment, contact), v[:])
+	b.change(prefixDelta, segment, contact, in)
 }
 
 // DeleteDelta forgets a change of the members under construction.
-func (b *Batch) DeleteDelta(segment uint32, contact uint64) { b.delete(keyDelta(segment, contact)) }
+func (b *Batch) DeleteDelta(segment uint32, contact uint64) {
+	b.delete(keyChange(prefixDelta, segment, contact))
+}
 
 // Verified writes the last contact that the verifier has looked at.
 func (b *Batch) Verified(contact uint64) { b.setID(key(prefixMeta, metaVerified), contact) }

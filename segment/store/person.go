@@ -65,24 +65,7 @@ func (s *Store) Visitor(id uint64) (Contact, bool, error) {
 
 // Visitors yields every visitor from an id on, in the order of ids.
 func (s *Store) Visitors(from uint64, fn func(id uint64, c Contact) error) error {
-	p := []byte(prefixVisitor)
-	for e, err := range s.scan(keyID(prefixVisitor, from), after(p)) {
-		if err != nil {
-			return fmt.Errorf("reading visitors: %w", err)
-		}
-		id, err := idOf(p, e.key)
-		if err != nil {
-			return err
-		}
-		c, err := DecodeContact(e.value)
-		if err != nil {
-			return fmt.Errorf("visitor %d: %w", id, err)
-		}
-		if err := fn(id, c); err != nil {
-			return err
-		}
-	}
-	return nil
+	return walk(s, shelf{prefixVisitor, "visitor", "visitors"}, from, DecodeContact, fn)
 }
 
 // ContactsOf yields the contacts of an account, and the ids of their edges, in

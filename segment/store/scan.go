@@ -39,49 +39,44 @@ func (s *Store) scan(lower, upper []byte) iter.Seq2[entry, error] {
 
 type entry struct{ key, value []byte }
 
-// States yields the state of every contact in the order of ids.
-func (s *Store) States(fn func(id uint64, st State) error) error {
-	p := []byte(prefixState)
-	for e, err := range s.scan(p, after(p)) {
+// shelf is where records of one kind stand by id, and what errors call one and all.
+type shelf struct{ prefix, one, all string }
+
+// walk yields the records of a shelf from an id on, in the order of ids.
+func walk[T any](s *Store, at shelf, from uint64, decode func([]byte) (T, error), fn func(uint64, T) error) error {
+	p := []byte(at.prefix)
+	lower := p
+	if from > 0 {
+		lower = keyID(at.prefix, from)
+	}
+	for e, err := range s.scan(lower, after(p)) {
 		if err != nil {
-			return fmt.Errorf("reading contact states: %w", err)
+			return fmt.Errorf("reading %s: %w", at.all, err)
 		}
 		id, err := idOf(p, e.key)
 		if err != nil {
 			return err
 		}
-		st, err := DecodeState(e.value)
+		x, err := decode(e.value)
 		if err != nil {
-			return fmt.Errorf("contact %d: %w", id, err)
+			return fmt.Errorf("%s %d: %w", at.one, id, err)
 		}
-		if err := fn(id, st); err != nil {
+		if err := fn(id, x); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// States yields the state of every contact in the order of ids.
+func (s *Store) States(fn func(id uint64, st State) error) error {
+	return walk(s, shelf{prefixState, "contact", "contact states"}, 0, DecodeState, fn)
+}
+
 // Contacts yields every contact from an id on, in the order of ids, as of the
 // moment of the call. The record's attributes are valid until fn returns.
 func (s *Store) Contacts(from uint64, fn func(id uint64, c Contact) error) error {
-	p := []byte(prefixContact)
-	for e, err := range s.scan(keyID(prefixContact, from), after(p)) {
-		if err != nil {
-			return fmt.Errorf("reading contacts: %w", err)
-		}
-		id, err := idOf(p, e.key)
-		if err != nil {
-			return err
-		}
-		c, err := DecodeContact(e.value)
-		if err != nil {
-			return fmt.Errorf("contact %d: %w", id, err)
-		}
-		if err := fn(id, c); err != nil {
-			return err
-		}
-	}
-	return nil
+	return walk(s, shelf{prefixContact, "contact", "contacts"}, from, DecodeContact, fn)
 }
 
 // Suppressions yields every suppression in the order of hashes, those behind

@@ -47,24 +47,7 @@ func (s *Store) State(id uint64) (State, bool, error) {
 // Accounts yields every account in the order of ids. The record's attributes
 // are valid until fn returns.
 func (s *Store) Accounts(fn func(id uint64, a Account) error) error {
-	p := []byte(prefixAccount)
-	for e, err := range s.scan(p, after(p)) {
-		if err != nil {
-			return fmt.Errorf("reading accounts: %w", err)
-		}
-		id, err := idOf(p, e.key)
-		if err != nil {
-			return err
-		}
-		a, err := DecodeAccount(e.value)
-		if err != nil {
-			return fmt.Errorf("account %d: %w", id, err)
-		}
-		if err := fn(id, a); err != nil {
-			return err
-		}
-	}
-	return nil
+	return walk(s, shelf{prefixAccount, "account", "accounts"}, 0, DecodeAccount, fn)
 }
 
 // HasEvent reports whether an event is in the log.
