@@ -164,7 +164,7 @@ func TestJSON(t *testing.T) {
 func TestFinal(t *testing.T) {
 	final := map[event.Kind]bool{
 		event.Accepted: false, event.Delivered: true, event.Deferred: false, event.Bounced: true, event.Expired: true, event.Suppressed: true,
-		event.Dropped: true, event.Held: false, event.Released: false, event.Relaned: false, event.DSN: false, event.Complained: false,
+		event.Dropped: true, event.Held: false, event.Released: false, event.Delayed: false, event.Relaned: false, event.DSN: false, event.Complained: false,
 		event.Unsubscribed: false, event.SuppressAdded: false, event.SuppressLift: false, event.Engaged: false, event.Overdraft: false,
 		event.StageAdvanced: false, event.SegmentIgnored: false,
 		event.ClockFrozen: false, event.ClockSettled: false,

@@ -82,12 +82,23 @@ func (s *session) reply(text string) (byte, error) {
 		return 0, nil
 	}
 	lines := wire(text)
-	_, err := s.rw.Write([]byte(lines))
+	code := lines[strings.LastIndexByte(strings.TrimSuffix(lines, "\r\n"), '\n')+1]
+	err := s.answer(code, func() error {
+		_, err := s.rw.Write([]byte(lines))
+		return err
+	})
 	if err != nil {
 		return 0, fmt.Errorf("replying: %w", err)
 	}
-	last := strings.LastIndexByte(strings.TrimSuffix(lines, "\r\n"), '\n')
-	return lines[last+1], nil
+	return code, nil
+}
+
+// answer writes a reply, which may accept a message.
+func (s *session) answer(code byte, write func() error) error {
+	if s.whole && code == '2' {
+		return s.accepted(write)
+	}
+	return write()
 }
 
 // drip replies octet by octet.
@@ -97,11 +108,18 @@ func (s *session) drip(a Act) (byte, error) {
 		if err := s.pause(a.Delay); err != nil {
 			return 0, err
 		}
-		if _, err := s.rw.Write(text[i : i+1]); err != nil {
+		octet := func() error {
+			_, err := s.rw.Write(text[i : i+1])
+			return err
+		}
+		if i == len(text)-1 {
+			return text[0], s.answer(text[0], octet)
+		}
+		if err := octet(); err != nil {
 			return 0, err
 		}
 	}
-	return text[0], nil
+	return 0, nil
 }
 
 // sip reads a little at a time.

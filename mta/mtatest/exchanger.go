@@ -24,7 +24,7 @@ type Exchanger struct {
 
 	mu struct {
 		sync.Mutex
-		messages    []Message
+		messages    []*Message
 		commands    []string
 		violations  []string
 		counts      map[string]int
@@ -85,7 +85,11 @@ func (e *Exchanger) Addr() netip.AddrPort { return addrPort(e.ln.Addr()) }
 func (e *Exchanger) Messages() []Message {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return append([]Message(nil), e.mu.messages...)
+	var all []Message
+	for _, m := range e.mu.messages {
+		all = append(all, *m)
+	}
+	return all
 }
 
 // Commands lists every command line received, over all connections.

@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"slices"
 	"strings"
 )
 
@@ -21,6 +22,7 @@ type session struct {
 	tls     bool
 	mail    bool
 	msg     Message
+	whole   bool // the message is here, its answer is not written yet
 	spoiled bool // a chunk was refused: the rest of the message is too
 }
 
@@ -198,11 +200,24 @@ func (s *session) doData(line string) error {
 
 // end answers the whole message.
 func (s *session) end(fallback string) error {
-	code, err := s.act("dot", "", fallback)
-	if code == '2' {
-		s.e.record(func() { s.e.mu.messages = append(s.e.mu.messages, s.msg) })
+	s.whole = true
+	_, err := s.act("dot", "", fallback)
+	s.whole, s.mail = false, false
+	return err
+}
+
+// accepted lists the whole message before write tells its sender, who may look
+// for it at once; it is not listed where write fails.
+func (s *session) accepted(write func() error) error {
+	m := s.msg
+	s.e.record(func() { s.e.mu.messages = append(s.e.mu.messages, &m) })
+	s.whole = false
+	err := write()
+	if err != nil {
+		s.e.record(func() {
+			s.e.mu.messages = slices.DeleteFunc(s.e.mu.messages, func(listed *Message) bool { return listed == &m })
+		})
 	}
-	s.mail = false
 	return err
 }
 
