@@ -10,10 +10,11 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/seguemta/segue/mta/mtatest"
 )
 
 // TestImportLargeFile imports 20,000 rows, or SEGUE_IMPORT_ROWS, from disk to
@@ -23,12 +24,7 @@ func TestImportLargeFile(t *testing.T) {
 	if testing.Short() {
 		n = 5_000
 	}
-	if s := os.Getenv("SEGUE_IMPORT_ROWS"); s != "" {
-		var err error
-		if n, err = strconv.Atoi(s); err != nil {
-			t.Fatal(err)
-		}
-	}
+	n = mtatest.EnvNumber(t, "SEGUE_IMPORT_ROWS", n)
 	dir := t.TempDir()
 	path := filepath.Join(dir, "people.csv")
 	w, err := os.Create(path)

@@ -97,7 +97,7 @@ func everyone(tb testing.TB, d *DB) string {
 // there after a power cut, that none is half there, and that sending all of them
 // again ends where one undisturbed pass does.
 func TestTrackingSurvivesAPowerCut(t *testing.T) {
-	for seed := range uint64(24) {
+	for seed := range lives(t, 8) {
 		acknowledged, left, calls := cutIngest(t, seed, false)
 		d := open(t, testOptions(t, left))
 		if lost := unknown(t, d, calls[:acknowledged]); lost > 0 {

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/seguemta/segue/mta/event"
+	"github.com/seguemta/segue/mta/mtatest"
 	"github.com/seguemta/segue/segment/tier"
 )
 
@@ -262,11 +263,18 @@ func (x *trial) redefine() {
 	x.next = next
 }
 
+// lives is how many random lives a test goes through: a few, since Pebble checks
+// itself under the race detector; LIVES=5 makes it five times as many.
+func lives(t *testing.T, few int) uint64 {
+	t.Helper()
+	return uint64(few * mtatest.EnvNumber(t, "LIVES", 1))
+}
+
 // TestOracle holds that after every event, row, pause, restart, power cut and
 // change of rules the members are those that the slow twin finds, and that the
 // verifier never finds a difference.
 func TestOracle(t *testing.T) {
-	for seed := range uint64(20) {
+	for seed := range lives(t, 4) {
 		rng := rand.New(rand.NewPCG(seed, 4))
 		x := &trial{t: t, rng: rng, fs: vfs.NewCrashableMem(), w: &world{people: map[string]*person{}, plans: map[string]string{}, visits: map[string][]act{}, named: map[string]string{}, now: t0()}}
 		x.redefine()

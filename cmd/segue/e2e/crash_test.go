@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/textproto"
-	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -165,15 +163,7 @@ func (w *world) contactsAgree() {
 // thousand commits breaks, CI has time for fewer.
 func rounds(t testing.TB) int {
 	t.Helper()
-	text := os.Getenv("ROUNDS")
-	if text == "" {
-		return 20
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 {
-		t.Fatalf("ROUNDS=%q is not a number of rounds", text)
-	}
-	return n
+	return mtatest.EnvNumber(t, "ROUNDS", 20)
 }
 
 func TestNothingAcceptedIsLostByKill9UnderLoad(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/seguemta/segue/dkim"
 	"github.com/seguemta/segue/mta/event"
+	"github.com/seguemta/segue/mta/mtatest"
 	"github.com/seguemta/segue/mta/rfc5321"
 	"github.com/seguemta/segue/queue/store"
 )
@@ -58,8 +59,8 @@ func TestDeepQueue(t *testing.T) {
 	if raced {
 		share = 20
 	}
-	queued, domains := envNumber(t, "QUEUED", 500_000/share), envNumber(t, "DOMAINS", 20_000/share)
-	sent := min(envNumber(t, "SENT", domains), queued)
+	queued, domains := mtatest.EnvNumber(t, "QUEUED", 500_000/share), mtatest.EnvNumber(t, "DOMAINS", 20_000/share)
+	sent := min(mtatest.EnvNumber(t, "SENT", domains), queued)
 	program(t) // is built here, not while the clock runs
 	shallow := newDepth(t, sent, domains).measure(sent)
 	deep := newDepth(t, queued, domains).measure(sent)

@@ -8,12 +8,12 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/seguemta/segue/mta/event"
+	"github.com/seguemta/segue/mta/mtatest"
 )
 
 // soakMore is the configuration of a soak: four sources, and an age that lets
@@ -114,7 +114,7 @@ func soakLength(t *testing.T) time.Duration {
 // soakRate is SOAK_RATE, or half of what the engine is measured to take.
 func soakRate(ctx context.Context, t *testing.T, load *soakLoad, length time.Duration) float64 {
 	t.Helper()
-	if n := envNumber(t, "SOAK_RATE", 0); n > 0 {
+	if n := mtatest.EnvNumber(t, "SOAK_RATE", 0); n > 0 {
 		return float64(n)
 	}
 	full := load.measure(ctx, min(20*time.Second, length/5))
@@ -123,20 +123,6 @@ func soakRate(ctx context.Context, t *testing.T, load *soakLoad, length time.Dur
 		t.Fatalf("%.1f messages a second are no load", full)
 	}
 	return full / 2
-}
-
-// envNumber is a number from the environment.
-func envNumber(t *testing.T, name string, fallback int) int {
-	t.Helper()
-	text := os.Getenv(name)
-	if text == "" {
-		return fallback
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 {
-		t.Fatalf("%s=%s: it is a number above 0", name, text)
-	}
-	return n
 }
 
 // sample is what the engine took at one moment of a soak.
