@@ -2,7 +2,7 @@
 
 package segment
 
-import "strings"
+import "github.com/seguemta/segue/segment/rule"
 
 // Names of events that Segue acts on or writes itself. They are those of
 // Segment's specifications for B2B SaaS and for e-mail.
@@ -42,30 +42,7 @@ func engagingNames(names []string) map[string]bool {
 	}
 	set := make(map[string]bool, len(names))
 	for _, name := range names {
-		set[canonicalEvent(name)] = true
+		set[rule.CanonicalEvent(name)] = true
 	}
 	return set
-}
-
-// canonicalEvent brings the spellings of an event that Segue acts on into one:
-// "User Signed Up", "signed up" and "Signed Up" are the same. Other names stay.
-func canonicalEvent(name string) string {
-	switch plain := strings.TrimPrefix(strings.ToLower(name), "user "); plain {
-	case "signed up", "signed in", "signed out", "invite sent", "trial started", "trial ended",
-		"account created", "account deleted", "account added user", "account removed user",
-		"email delivered", "email bounced", "email opened", "email link clicked", "unsubscribed":
-		return title(plain)
-	case "email marked as spam":
-		return EventEmailMarkedAsSpam
-	}
-	return name
-}
-
-// title begins each word with a capital.
-func title(name string) string {
-	words := strings.Split(name, " ")
-	for i, w := range words {
-		words[i] = strings.ToUpper(w[:1]) + w[1:]
-	}
-	return strings.Join(words, " ")
 }

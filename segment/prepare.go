@@ -256,7 +256,7 @@ func (d *DB) readAccount(f *company, of map[string]any) {
 
 // readEvent reads a track, page or screen call.
 func (p *prepared) readEvent(d *DB, c *Call) {
-	e := rule.Event{Name: canonicalEvent(strings.TrimSpace(c.Event)), Time: p.at.UnixMicro(), Message: c.MessageID}
+	e := rule.Event{Name: rule.CanonicalEvent(strings.TrimSpace(c.Event)), Time: p.at.UnixMicro(), Message: c.MessageID}
 	e.Name = strings.ToValidUTF8(e.Name, "\uFFFD")
 	if e.Message == "" {
 		e.Message = fmt.Sprintf("%x", p.hash)

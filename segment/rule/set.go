@@ -185,11 +185,12 @@ func (t *Set) seriesOf(e *Events) (int, error) {
 			return 0, fmt.Errorf("the filter of events cannot be written: %w", err)
 		}
 	}
-	key := digest("series", e.Name, text, e.Property)
+	name := CanonicalEvent(e.Name)
+	key := digest("series", name, text, e.Property)
 	if i, ok := t.known[key]; ok {
 		return i, nil
 	}
-	spec := SeriesSpec{Event: e.Name, Filter: e.Where, Property: e.Property, key: key}
+	spec := SeriesSpec{Event: name, Filter: e.Where, Property: e.Property, key: key}
 	if e.Where != nil {
 		var err error
 		if spec.keep, err = filter(*e.Where); err != nil {

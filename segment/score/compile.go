@@ -51,7 +51,7 @@ func compileActivity(schema *rule.Schema, a *Activity) (activity, *RuleError) {
 	switch {
 	case a.Event == "":
 		return out, &RuleError{Key: "event", Err: errors.New("it is empty: name the event that gives points")}
-	case a.Event == EventComplaint:
+	case rule.CanonicalEvent(a.Event) == EventComplaint:
 		return out, &RuleError{Key: "event", Err: fmt.Errorf("%q gives no points: it sets the score to 0 for good", a.Event)}
 	case badPoints(a.Points):
 		return out, &RuleError{Key: "points", Err: fmt.Errorf("%g are no points: use a number other than 0, at most %d", a.Points, MaxPoints)}

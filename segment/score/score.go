@@ -162,7 +162,8 @@ func New(schema *rule.Schema, o Options) (*Model, error) {
 			fault.Index = i
 			errs = append(errs, fault)
 		}
-		m.activities[o.Activities[i].Event] = append(m.activities[o.Activities[i].Event], a)
+		name := rule.CanonicalEvent(o.Activities[i].Event)
+		m.activities[name] = append(m.activities[name], a)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err

@@ -100,6 +100,17 @@ func TestFitIsClamped(t *testing.T) {
 	}
 }
 
+// TestActivitiesOfAnySpelling: an activity is written as people write it.
+func TestActivitiesOfAnySpelling(t *testing.T) {
+	m, s := testModel(t, func(o *Options) {
+		o.Activities = append(o.Activities, Activity{Event: "user signed in", Points: 7})
+	}), State{}
+	m.Fold(&s, event("Signed In", start()))
+	if got := m.Behaviour(&s); got.ValueAt(start()) != 7 {
+		t.Errorf("behaviour is %g, want 7", got.ValueAt(start()))
+	}
+}
+
 func TestHalfLife(t *testing.T) {
 	m, s := testModel(t, nil), State{}
 	m.Fold(&s, event("Pricing Viewed", after(0)))
