@@ -294,7 +294,8 @@ func (q *Queue) crowded(p *prepared, s *seat) *act {
 	}
 	due, until := s.full.from, "until "+clockText(s.full.from)
 	if !due.After(now) {
-		due, until = now.Add(roomWait), "until what is in flight ends"
+		due = now.Add(roomWait)
+		until = "some of it by mail in flight, asks again at " + clockText(due)
 	}
 	return &act{
 		kind: event.Delayed, due: earlier(due, end), capped: since,
