@@ -36,41 +36,14 @@ func (l *live) keep(keys [][16]byte) {
 	}
 }
 
-// trace reads what the contacts of a pass did.
-type trace struct {
-	feeds *feeds
-	trail *store.Trail // nil = no rule asks
-}
-
-// newTrace is for contacts from one id up to another.
-func (d *DB) newTrace(first, last uint64) (*trace, error) {
-	p := &trace{feeds: &d.live.feeds}
-	if len(d.live.next.set.Series()) == 0 {
-		return p, nil
-	}
-	var err error
-	p.trail, err = d.store.Trail(first, last)
-	return p, err
-}
-
-func (p *trace) close() error {
-	if p.trail == nil {
-		return nil
-	}
-	return p.trail.Close()
-}
-
-// of returns the series of a contact, those that are new made from its events.
+// traced returns the series of a contact, those that are new made from its events.
 // They are valid until the next call. A record that is to be written goes to out.
-func (p *trace) of(id uint64, out *[]record) (*[]store.Series, error) {
-	if p.trail == nil {
-		return nil, nil
+func (f *feeds) traced(trail *store.Trail, id uint64, out *[]record) ([]store.Series, error) {
+	have, err := trail.Series(id)
+	if err != nil || !f.fresh {
+		return have, err
 	}
-	have, err := p.trail.Series(id)
-	if err != nil || !p.feeds.fresh {
-		return &have, err
-	}
-	list, err := p.feeds.remake(have, func(fn func(store.Event) error) error { return p.trail.Events(id, fn) })
+	list, err := f.remake(have, func(fn func(store.Event) error) error { return trail.Events(id, fn) })
 	if err != nil {
 		return nil, fmt.Errorf("reading the events of contact %d: %w", id, err)
 	}
@@ -80,7 +53,7 @@ func (p *trace) of(id uint64, out *[]record) (*[]store.Series, error) {
 		}
 		*out = append(*out, record{id, list})
 	}
-	return &list, nil
+	return list, nil
 }
 
 func sameSeries(a, b []store.Series) bool {
@@ -137,7 +110,7 @@ func ripe(e *rule.Event) bool {
 	return e.Name != EventEmailOpened && e.Name != EventEmailLinkClicked || !pending(e)
 }
 
-// backfill is what [trace.of] does, for a contact that was written meanwhile.
+// backfill is what [feeds.traced] does, for a contact that was written meanwhile.
 func (t *tx) backfill(id uint64) error {
 	f := &t.d.live.feeds
 	if !f.fresh {
@@ -176,6 +149,7 @@ func (l *live) freeze(rs *ruleset) {
 			c.rule, c.frozen = nil, true
 		}
 	}
+	rs.choose()
 }
 
 // prune forgets the series that nobody feeds from now on: should a rule ask for

@@ -103,6 +103,7 @@ func (rs *ruleset) freeze() {
 			c.rule, c.frozen = nil, true
 		}
 	}
+	rs.choose()
 }
 
 // loadEdges reads what the tallies are made of. What belongs to none goes.

@@ -172,8 +172,8 @@ func (t *tx) judgeRules(id uint64, now time.Time, which []int, v *verdict) error
 	v.next = sooner(v.next, l.current.judge(s, which))
 	for _, i := range which {
 		c := &l.current.list[i]
-		if c.roster != nil && !c.frozen && s.in[i] != c.roster.has(id) {
-			v.moves = append(v.moves, move{c, s.in[i]})
+		if c.roster != nil && !c.frozen && s.in.Has(i) != c.roster.has(id) {
+			v.moves = append(v.moves, move{c, s.in.Has(i)})
 		}
 	}
 	return t.judgeNext(id, now, v)
@@ -197,8 +197,8 @@ func (t *tx) judgeNext(id uint64, now time.Time, v *verdict) error {
 	}
 	for _, i := range l.next.every {
 		c := &l.next.list[i]
-		if c.roster.generation == l.build.Generation && s.in[i] != c.roster.has(id) {
-			v.ahead = append(v.ahead, move{c, s.in[i]})
+		if c.roster.generation == l.build.Generation && s.in.Has(i) != c.roster.has(id) {
+			v.ahead = append(v.ahead, move{c, s.in.Has(i)})
 		}
 	}
 	return nil

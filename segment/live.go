@@ -50,8 +50,10 @@ type ruleset struct {
 	byTier []int // of those, the ones that read the tier
 	scored bool  // one of them reads a score
 
-	tallies []*tally // by number of the conditions about contacts; nil: nobody counts, and no rule that reads it is asked
-	top     int      // the highest level of a rule
+	tallies []*tally         // by number of the conditions about contacts; nil: nobody counts, and no rule that reads it is asked
+	top     int              // the highest level of a rule
+	upTo    []rule.Selection // by level: the rules that can be asked there
+	sight   sight
 }
 
 // compiled is a segment ready to be asked. Without a rule it has no members.
@@ -111,6 +113,8 @@ func (d *DB) compileAll(defs []Definition) (*ruleset, error) {
 		c.identity = d.identify(&c, rs.set.Key(i))
 		rs.list = append(rs.list, c)
 	}
+	rs.choose()
+	rs.see(d)
 	return rs, nil
 }
 
@@ -154,7 +158,8 @@ type subject struct {
 	spare   []*rule.Values
 	set     *rule.Set // that the values are of
 	scored  bool      // rules of the set read scores
-	in      []bool    // by segment, what judge found
+	asks    *rule.Evaluator
+	in      rule.Bits // by segment, what was found
 }
 
 // subject hands out a subject for reuse.
@@ -171,8 +176,7 @@ func (d *DB) subject(rs *ruleset) *subject {
 func (s *subject) fit(rs *ruleset) {
 	s.scored = rs.scored
 	if s.set != rs.set {
-		s.set, s.spare, s.edges = rs.set, []*rule.Values{rs.set.NewValues()}, []uint64{0}
-		s.in = make([]bool, rs.set.Len())
+		s.set, s.spare, s.edges, s.asks = rs.set, []*rule.Values{rs.set.NewValues()}, []uint64{0}, rs.set.NewEvaluator()
 	}
 }
 
@@ -291,9 +295,22 @@ func builtIn(slots []rule.Value, c *store.Contact) {
 	slots[rule.SlotConsentAt], slots[rule.SlotCreatedAt] = rule.TimeValue(c.Consent), rule.TimeValue(c.Created)
 }
 
-// ask asks some rules about a subject, referred-to ones first; s.in has their
-// answers. What the others say comes from the members, and what is asked of
-// contacts from what was counted: the caller holds d.write, unless all are asked.
+// choose notes which rules can be asked at each level.
+func (rs *ruleset) choose() {
+	rs.upTo = rs.upTo[:0]
+	for level := range rs.top + 1 {
+		rs.upTo = append(rs.upTo, rs.choice(slices.DeleteFunc(slices.Clone(rs.every), func(i int) bool { return rs.set.Level(i) > level })))
+	}
+}
+
+// choice is those of some rules that can be asked: they compile, and are not frozen.
+func (rs *ruleset) choice(which []int) rule.Selection {
+	return rs.set.Select(slices.DeleteFunc(slices.Clone(which), func(i int) bool { return rs.list[i].rule == nil }))
+}
+
+// ask asks some rules about a subject; s.in has their answers. What the others
+// say comes from the members, and what is asked of contacts from what was counted:
+// the caller holds d.write, unless all are asked.
 func (rs *ruleset) ask(s *subject, which []int) {
 	if len(which) == len(rs.every) {
 		rs.askUpTo(s, rs.top)
@@ -304,35 +321,17 @@ func (rs *ruleset) ask(s *subject, which []int) {
 			s.refer(i, rs.list[i].roster.has(s.id))
 		}
 	}
-	for k := range rs.tallies {
-		rs.count(s, k)
-	}
-	for _, i := range which {
-		rs.askOne(s, i)
-	}
+	s.in = s.asks.Ask(s.pairs, rs.choice(which), func(k int) { rs.count(s, k) })
 }
 
 // askUpTo asks all rules up to a level, and the conditions about contacts that
 // can be asked there.
 func (rs *ruleset) askUpTo(s *subject, level int) {
-	for _, i := range rs.every {
-		for _, k := range rs.set.First(i) {
-			if rs.set.CountedLevel(k) <= level {
-				rs.countedBy(s, k)
-			}
+	s.in = s.asks.Ask(s.pairs, rs.upTo[level], func(k int) {
+		if rs.set.CountedLevel(k) <= level {
+			rs.countedBy(s, k)
 		}
-		if rs.set.Level(i) <= level {
-			rs.askOne(s, i)
-		}
-	}
-}
-
-func (rs *ruleset) askOne(s *subject, i int) {
-	c := &rs.list[i]
-	s.in[i] = c.in(s)
-	if c.referred {
-		s.refer(i, s.in[i])
-	}
+	})
 }
 
 // judge is ask, and returns the first instant after which time alone may change
@@ -342,41 +341,15 @@ func (rs *ruleset) judge(s *subject, which []int) time.Time {
 		return rs.judgeUpTo(s, rs.top)
 	}
 	rs.ask(s, which)
-	var next time.Time
-	for _, i := range which {
-		next = sooner(next, rs.next(s, i))
-	}
+	next, _ := s.asks.NextChange()
 	return next
 }
 
 // judgeUpTo is judge for askUpTo.
 func (rs *ruleset) judgeUpTo(s *subject, level int) time.Time {
 	rs.askUpTo(s, level)
-	next := rs.nextCounted(s, level)
-	for _, i := range rs.every {
-		if rs.set.Level(i) <= level {
-			next = sooner(next, rs.next(s, i))
-		}
-	}
-	return next
-}
-
-// next is when time alone may change one answer.
-func (rs *ruleset) next(s *subject, i int) time.Time {
-	var next time.Time
-	c := &rs.list[i]
-	if c.rule == nil || !c.rule.TimeDependent() {
-		return next
-	}
-	for _, v := range s.pairs {
-		if at, ok := c.rule.NextChange(v); ok {
-			next = sooner(next, at)
-		}
-		if !c.rule.Paired() {
-			break
-		}
-	}
-	return next
+	next, _ := s.asks.NextChange()
+	return sooner(next, rs.nextCounted(s, level))
 }
 
 // refer lets rules that refer to a segment know who is in it.

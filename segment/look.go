@@ -73,8 +73,8 @@ func (d *DB) matches(rs *ruleset, s *subject) []Match {
 	n := 0
 	for i := range rs.list {
 		c := &rs.list[i]
-		s.in[i] = !c.removed && (s.in[i] || c.frozen && d.member(c, s.id))
-		if s.in[i] {
+		s.in.Set(i, !c.removed && (s.in.Has(i) || c.frozen && d.member(c, s.id)))
+		if s.in.Has(i) {
 			n++
 		}
 	}
@@ -83,7 +83,7 @@ func (d *DB) matches(rs *ruleset, s *subject) []Match {
 	}
 	list := make([]Match, 0, n)
 	for i := range rs.list {
-		if c := &rs.list[i]; s.in[i] {
+		if c := &rs.list[i]; s.in.Has(i) {
 			list = append(list, Match{Name: c.def.Name, Version: c.def.Version})
 		}
 	}

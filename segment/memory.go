@@ -123,6 +123,19 @@ func (m *memory) state(id uint64) (store.State, bool) {
 	return st, st.Address != 0
 }
 
+// statesFrom copies the states from an id on, up to as many as there is room for, and
+// returns how many. Where no contact has an id, the state is zero.
+func (m *memory) statesFrom(id uint64, to []store.State) int {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	to = to[:min(uint64(len(to)), chunkSize-id%chunkSize)]
+	if n := id / chunkSize; n < uint64(len(m.chunks)) && m.chunks[n] != nil {
+		return copy(to, m.chunks[n].states[id%chunkSize:])
+	}
+	clear(to)
+	return len(to)
+}
+
 // arm sets a contact's deadline and tier. The caller holds mu, or is alone; the
 // contact is there.
 func (m *memory) arm(a armed) {

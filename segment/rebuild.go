@@ -116,57 +116,41 @@ func (d *DB) judgeRange(ctx context.Context, first, last uint64, now time.Time, 
 	rs, generation := d.live.next, d.live.build.Generation
 	level, members := d.live.phase()
 	out.first, out.members = first, make([]rule.Bits, len(rs.list))
-	var building []int
 	for _, i := range rs.every {
 		if members && rs.list[i].roster.generation == generation {
 			out.members[i] = make(rule.Bits, (last-first)/64+1)
-			building = append(building, i)
 		}
 	}
-	s := &subject{}
-	s.fit(rs)
-	from := d.stored()
-	from.accounts = map[uint64]*knownAccount{}
-	from.have = new(store.Contact)
-	from.answers = func(a answer) {
+	w := d.scan(rs, first, last, now)
+	w.answers = func(a answer) {
 		if !a.x.built {
 			out.answers = append(out.answers, a)
 		}
 	}
-	trace, err := d.newTrace(first, last)
-	if err != nil {
-		return err
-	}
-	err = d.store.Contacts(first, func(id uint64, c store.Contact) error {
-		if id > last {
-			return errEnough
-		}
+	err := w.contacts(func(id uint64) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		*from.have = c
-		if from.past, err = trace.of(id, &out.series); err != nil {
-			return err
+		next := sooner(w.until, rs.judgeUpTo(&w.s, level))
+		if !next.IsZero() {
+			out.arms = append(out.arms, armed{id: id, second: deadline(next)})
 		}
-		if _, _, err := s.read(d, from, id, now); err != nil {
-			return err
-		}
-		st := from.peek(id)
-		a := armed{id: id, second: deadline(d.deadlineOf(rs, s, &st, now, level))}
-		for _, i := range building {
-			if s.in[i] {
-				out.members[i].Set(int(id-first), true) //nolint:gosec // within a window
-			}
-		}
-		if a.second != 0 {
-			out.arms = append(out.arms, a)
-		}
+		out.add(int(id-first), w.s.in) //nolint:gosec // within a window
 		return nil
 	})
-	if errors.Is(err, errEnough) {
-		err = nil
+	out.series = w.made
+	return errors.Join(err, w.close())
+}
+
+// add notes the segments that the nth contact is in.
+func (f *found) add(n int, in rule.Bits) {
+	for k, word := range in {
+		for ; word != 0; word &= word - 1 {
+			if members := f.members[k<<6+bits.TrailingZeros64(word)]; members != nil {
+				members.Set(n, true)
+			}
+		}
 	}
-	return errors.Join(err, trace.close())
 }
 
 // deadlineOf judges a subject and returns when time alone may change its tier or

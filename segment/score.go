@@ -16,6 +16,11 @@ import (
 // was folded by another one, or never, the contact's events are folded again.
 func (d *DB) behaviour(id uint64) (*score.State, error) {
 	x, ok, err := d.store.Behaviour(id)
+	return d.folded(id, x, ok, err)
+}
+
+// folded is what was read of a contact's behaviour, by the model of today.
+func (d *DB) folded(id uint64, x store.Behaviour, ok bool, err error) (*score.State, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the behaviour of contact %d: %w", id, err)
 	}

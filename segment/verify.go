@@ -106,7 +106,7 @@ func (d *DB) disagrees(id uint64, now time.Time) (string, error) {
 	}
 	for i := range rs.list {
 		c := &rs.list[i]
-		if c.rule != nil && c.roster != nil && s.in[i] != c.roster.has(id) {
+		if c.rule != nil && c.roster != nil && s.in.Has(i) != c.roster.has(id) {
 			return "segment " + c.def.Name, nil
 		}
 	}

@@ -90,7 +90,7 @@ func (d *DB) end(out *Explained, rs *ruleset, at int) error {
 			return err
 		}
 		next := rs.judge(s, rs.every)
-		if in := s.in[at]; n == 0 {
+		if in := s.in.Has(at); n == 0 {
 			first = in
 		} else if in != first {
 			out.Until, out.UntilSays = now, in

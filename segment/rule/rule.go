@@ -99,8 +99,9 @@
 // CEL parses and type-checks the text; the checked tree becomes a [Node], which
 // is what is stored; [Node.Print] writes it as canonical text, which compiles to
 // the same Node; evaluation runs closures made from the Node and allocates
-// nothing. A rule knows what it reads ([Rule.Reads], [Set.Affected]), whether its
-// answer depends on time ([Rule.TimeDependent]) and when time alone changes it
+// nothing. An [Evaluator] asks all rules of a set at once, and says the same. A
+// rule knows what it reads ([Rule.Reads], [Set.Affected]), whether its answer
+// depends on time ([Rule.TimeDependent]) and when time alone changes it
 // ([Rule.NextChange]).
 //
 // Rules do not see events but what those leave behind: a [Series] for each

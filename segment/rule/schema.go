@@ -246,6 +246,18 @@ func (s *Schema) NewValues() *Values { return &Values{Slots: make([]Value, s.Len
 // Clear makes everything missing; Now stays.
 func (v *Values) Clear() {
 	clear(v.Slots)
+	v.clear()
+}
+
+// ClearSlots is Clear for who sets no other slots.
+func (v *Values) ClearSlots(slots []int) {
+	for _, slot := range slots {
+		v.Slots[slot] = Value{}
+	}
+	v.clear()
+}
+
+func (v *Values) clear() {
 	for i := range v.Series {
 		v.Series[i].Reset()
 	}

@@ -196,6 +196,11 @@ func (r *reader) byte() byte {
 }
 
 func (r *reader) uvarint() uint64 {
+	if len(r.in) > 0 && r.in[0] < 0x80 { // most are small
+		x := r.in[0]
+		r.in = r.in[1:]
+		return uint64(x)
+	}
 	x, n := binary.Uvarint(r.in)
 	if n <= 0 || n > 1 && r.in[n-1] == 0 { // none, too big, or not the shortest form
 		r.bad = true

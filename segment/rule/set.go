@@ -36,6 +36,8 @@ type Set struct {
 	known   map[[16]byte]int // series and counted conditions, by key
 	index   index
 	nesting nesting
+
+	together together
 }
 
 // CompileSet compiles definitions. Each rule has its own error; one that refers
@@ -45,6 +47,7 @@ func (s *Schema) CompileSet(defs []Definition) *Set {
 		schema: s, names: make(map[string]int), known: make(map[[16]byte]int),
 		rules: make([]*Rule, len(defs)), errs: make([]error, len(defs)), keys: make([][16]byte, len(defs)),
 	}
+	t.together.known, t.together.parts = make(map[string]int), make([][]int, len(defs))
 	sources := make([]*parsed, len(defs))
 	for i, d := range defs {
 		p, err := s.parseDefinition(&d)
@@ -68,6 +71,7 @@ func (s *Schema) CompileSet(defs []Definition) *Set {
 		}
 	}
 	t.index, t.nesting = t.newIndex(), t.newNesting()
+	t.newTogether()
 	return t
 }
 
@@ -124,7 +128,8 @@ func (t *Set) brokenRef(refs []reference) error {
 func (t *Set) build(d *Definition, p *parsed, number int) (*Rule, error) {
 	whole := withLists(p.node, d)
 	c := compiler{set: t, pair: paired(&whole), reads: make(map[string]bool)}
-	r := &Rule{set: t, node: p.node, whole: whole, text: p.text, paired: c.pair, match: c.node(whole)}
+	match, conditions := c.conjunction(&whole)
+	r := &Rule{set: t, node: p.node, whole: whole, text: p.text, paired: c.pair, match: match}
 	if c.err != nil {
 		return nil, &Error{Text: c.err.Error()}
 	}
@@ -133,6 +138,7 @@ func (t *Set) build(d *Definition, p *parsed, number int) (*Rule, error) {
 	}
 	slices.Sort(r.reads)
 	r.uses, r.room, r.tickers = c.uses, c.room(), c.tickers
+	t.share(number, c.pair, conditions)
 	t.keys[number] = t.keyOf(&c, "rule", p.text, fmt.Sprintf("%q %q", d.Include, d.Exclude))
 	return r, nil
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -254,13 +255,54 @@ func FuzzParseValue(f *testing.F) {
 	})
 }
 
+// TestDecoder holds that a decoder sets what [Schema.Decode] sets, of the wanted
+// slots, record after record.
+func TestDecoder(t *testing.T) {
+	s := testSchema(t)
+	other, err := NewSchema(append(testAttributes()[3:], Attribute{"contact.other", List}, Attribute{"contact.status", Number}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		g := generator{t: t}
+		want := rapid.SliceOfDistinct(rapid.IntRange(0, s.Len()-1), rapid.ID[int]).Draw(t, "want")
+		d, got, all := s.NewDecoder(want), s.NewValues(), s.NewValues()
+		for range 4 {
+			from := s
+			if g.chance(25) {
+				from = other
+			}
+			record := from.Encode(nil, Contact, g.values(from, 40).Slots)
+			record = append(record, from.Encode(nil, Account, g.values(from, 40).Slots)[1:]...)
+			record = AppendNamed(record, "tags", ListValue("a")) // is state, not an attribute
+			if g.chance(20) {                                    // most often it is no record any more
+				record[rapid.IntRange(0, len(record)-1).Draw(t, "at")] ^= byte(1 + rapid.IntRange(0, 254).Draw(t, "by"))
+			}
+			all.Clear()
+			got.ClearSlots(want)
+			err, werr := d.Decode(record, got.Slots), s.Decode(record, all.Slots)
+			if werr == nil && err != nil {
+				t.Fatalf("%x: %v", record, err)
+			}
+			for slot := range all.Slots {
+				if wanted := slices.Contains(want, slot); werr == nil && (wanted && !got.Slots[slot].Equal(all.Slots[slot]) || !wanted && got.Slots[slot].Type() != Missing) {
+					t.Fatalf("%s of %x is %v, not %v", s.Name(slot), record, got.Slots[slot], all.Slots[slot])
+				}
+			}
+		}
+	})
+}
+
 func FuzzDecode(f *testing.F) {
 	for _, v := range []Value{{}, TextValue("ä"), NumberValue(-1.5), BooleanValue(true), TimeValue(at()), ListValue("a", "b"), TopicsValue(map[string]float64{"a": 1, "b": 2})} {
 		f.Add(v.Append(nil))
 	}
 	f.Add([]byte{byte(List), 0xff, 0xff, 0xff, 0xff, 0x0f})
 	f.Add([]byte{byte(Time), 0x80, 0x00})
+	s := testSchema(f)
+	decoder, slots := s.NewDecoder(slices.Collect(maps.Values(s.slots))), s.NewValues().Slots
 	f.Fuzz(func(t *testing.T, data []byte) {
+		_ = decoder.Decode(data, slots)
 		v, rest, err := Decode(data)
 		if err != nil {
 			if !errors.Is(err, ErrCorrupt) {

@@ -112,6 +112,16 @@ func (m *Model) Fit(v *rule.Values) float64 {
 	return min(max(sum, 0), m.options.FitMax)
 }
 
+// Reads returns the names that fit rules read, sorted.
+func (m *Model) Reads() []string {
+	var names []string
+	for _, r := range m.fit {
+		names = append(names, r.Reads()...)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
 // Reason is one fit rule as it stands for one contact.
 type Reason struct {
 	Where  string  `json:"where"`

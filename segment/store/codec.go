@@ -81,6 +81,11 @@ func (r *reader) byte() byte {
 }
 
 func (r *reader) uvarint() uint64 {
+	if len(r.rest) > 0 && r.rest[0] < 0x80 { // most are small
+		v := r.rest[0]
+		r.rest = r.rest[1:]
+		return uint64(v)
+	}
 	v, n := binary.Uvarint(r.rest)
 	if n <= 0 {
 		r.fail()
@@ -109,8 +114,9 @@ func (r *reader) varint() int64 {
 	return v
 }
 
-func (r *reader) time() time.Time {
-	v := r.varint()
+func (r *reader) time() time.Time { return timeOf(r.varint()) }
+
+func timeOf(v int64) time.Time {
 	if v == 0 {
 		return time.Time{}
 	}
@@ -130,6 +136,16 @@ func (r *reader) bytes() []byte {
 	b := r.rest[:n:n]
 	r.rest = r.rest[n:]
 	return b
+}
+
+// skip passes over a string or bytes.
+func (r *reader) skip() {
+	n := r.uvarint()
+	if n > uint64(len(r.rest)) {
+		r.fail()
+		return
+	}
+	r.rest = r.rest[n:]
 }
 
 // count is a number of things that follow, of which each takes at least a byte.

@@ -32,6 +32,11 @@ func DecodeBehaviour(value []byte) (Behaviour, error) {
 // Behaviour returns the behaviour of a contact; false where nothing was folded.
 func (s *Store) Behaviour(contact uint64) (Behaviour, bool, error) {
 	v, err := s.get(keyID(prefixBehaviour, contact))
+	return behaviour(v, contact, err)
+}
+
+// behaviour is what was read of a contact.
+func behaviour(v []byte, contact uint64, err error) (Behaviour, bool, error) {
 	if v == nil || err != nil {
 		return Behaviour{}, false, err
 	}

@@ -8,8 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-
-	"github.com/cockroachdb/pebble/v2"
 )
 
 // Series is what a contact's events of one kind left behind. The kind is known
@@ -112,77 +110,4 @@ func (s *Store) Kept() ([][16]byte, error) {
 		keys = append(keys, [16]byte(k))
 	}
 	return keys, nil
-}
-
-// Trail reads the series and the events of contacts in the order of their ids,
-// much faster than one by one. Use it for ids that rise.
-type Trail struct{ series, events *pebble.Iterator }
-
-// Trail is for contacts from one id up to and including another. It must be closed.
-func (s *Store) Trail(from, to uint64) (*Trail, error) {
-	open := func(prefix string) (*pebble.Iterator, error) {
-		return s.from.NewIter(&pebble.IterOptions{LowerBound: keyID(prefix, from), UpperBound: keyID(prefix, to+1)})
-	}
-	series, err := open(prefixSeries)
-	if err != nil {
-		return nil, fmt.Errorf("reading series: %w", err)
-	}
-	events, err := open(prefixEvent)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("reading events: %w", err), series.Close())
-	}
-	return &Trail{series, events}, nil
-}
-
-// Close ends the reading.
-func (t *Trail) Close() error { return errors.Join(t.series.Close(), t.events.Close()) }
-
-// reach moves an iterator to a key, or behind it where it is not there.
-func reach(it *pebble.Iterator, k []byte) bool {
-	if it.Valid() && bytes.Compare(it.Key(), k) >= 0 {
-		return true
-	}
-	return it.SeekGE(k)
-}
-
-// Series returns the series of a contact. They are valid until the next call.
-func (t *Trail) Series(contact uint64) ([]Series, error) {
-	k := keyID(prefixSeries, contact)
-	if !reach(t.series, k) || !bytes.Equal(t.series.Key(), k) {
-		return nil, t.series.Error()
-	}
-	v, err := t.series.ValueAndErr()
-	if err != nil {
-		return nil, err
-	}
-	list, err := DecodeSeries(v)
-	if err != nil {
-		return nil, fmt.Errorf("contact %d: %w", contact, err)
-	}
-	return list, nil
-}
-
-// Events yields the events of a contact, oldest first. Their properties are
-// valid until fn returns.
-func (t *Trail) Events(contact uint64, fn func(e Event) error) error {
-	p := keyID(prefixEvent, contact)
-	for ok := reach(t.events, p); ok && bytes.HasPrefix(t.events.Key(), p); ok = t.events.Next() {
-		v, err := t.events.ValueAndErr()
-		if err != nil {
-			return err
-		}
-		k, err := decodeEventKey(t.events.Key())
-		if err != nil {
-			return err
-		}
-		e, err := decodeEvent(v)
-		if err != nil {
-			return fmt.Errorf("event of contact %d: %w", contact, err)
-		}
-		e.Time = k.Time
-		if err := fn(e); err != nil {
-			return err
-		}
-	}
-	return t.events.Error()
 }

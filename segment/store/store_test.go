@@ -319,6 +319,7 @@ func FuzzDecode(f *testing.F) {
 				t.Fatalf("contact: %v", err)
 			}
 		}
+		glanced(t, b)
 		if x, err := DecodeErasure(Hash{7}, b); err == nil {
 			if again, err := DecodeErasure(Hash{7}, x.Append(nil)); err != nil || !reflect.DeepEqual(again, x) {
 				t.Fatalf("erasure: %v", err)
