@@ -60,7 +60,11 @@ func (c *contacts) Check(e *store.Entry, class store.Class, signing string) (tie
 	if err != nil {
 		return "", "", fmt.Errorf("reading a contact: %w", err)
 	}
-	if c.lag(c.now()) > maxLag {
+	lag, err := c.lag(c.now())
+	if err != nil {
+		return "", reason(s), err
+	}
+	if lag > maxLag {
 		return "", reason(s), queue.ErrLagging
 	}
 	if c.stream(class.Stream).Transactional {
@@ -69,9 +73,15 @@ func (c *contacts) Check(e *store.Entry, class store.Class, signing string) (tie
 	return tier, reason(s), nil
 }
 
-func (c *contacts) lag(now time.Time) time.Duration {
+func (c *contacts) lag(now time.Time) (time.Duration, error) {
 	durable, _ := c.mail.Durable()
-	return c.db.Lag(event.Cursor{Epoch: c.mail.Epoch(), Sequence: durable}, now)
+	return c.db.Lag(event.Cursor{Epoch: c.mail.Epoch(), Sequence: durable}, now, func(behind uint64) (time.Time, error) {
+		list, err := c.mail.Events(behind, 1)
+		if err != nil || len(list) == 0 {
+			return now, err // they have been followed since, and removed
+		}
+		return list[0].Time, nil
+	})
 }
 
 // eventPage is how many events one batch of the contacts store takes.

@@ -41,7 +41,9 @@ func (m methods) Health(context.Context) (api.Health, error) {
 		h.Problems = append(h.Problems, err.Error())
 	}
 	h.Problems = append(h.Problems, m.diskProblems()...)
-	if lag := m.contacts.lag(m.o.Now()); lag > maxLag {
+	if lag, err := m.contacts.lag(m.o.Now()); err != nil {
+		h.Problems = append(h.Problems, err.Error())
+	} else if lag > maxLag {
 		h.Problems = append(h.Problems, "contacts are "+lag.Round(time.Second).String()+" behind their events: marketing mail waits")
 	}
 	if w := m.time.warning(); w != "" {

@@ -82,6 +82,14 @@ func (c *accountCache) forget(written map[uint64]*store.Account) {
 	}
 }
 
+// drop drops everything.
+func (c *accountCache) drop() {
+	c.Lock()
+	defer c.Unlock()
+	c.writes++
+	c.known = nil
+}
+
 // knownAccount is that of the DB, as this tx sees it.
 func (t *tx) knownAccount(id uint64) (*knownAccount, error) {
 	if a, ok := t.accounts[id]; ok {

@@ -87,9 +87,6 @@ func (d *DB) applySome(from event.Cursor, events []event.Event) (event.Cursor, e
 	d.metrics.events.Add(float64(len(events)))
 	d.place.Lock()
 	d.place.cursor = from
-	if last.After(d.place.caughtUp) {
-		d.place.caughtUp = last
-	}
 	d.place.Unlock()
 	return from, nil
 }
@@ -230,7 +227,7 @@ func (t *tx) feedback(id uint64, addressKey string, e *event.Event) {
 	default:
 		return
 	}
-	h := store.HashAddress(t.d.secret, addressKey)
+	h := t.d.hashes.Address(addressKey)
 	for _, s := range scopes {
 		t.addSuppression(store.Suppression{
 			Hash: h, Scope: s, Address: addressKey, Reason: reason,
@@ -267,20 +264,30 @@ func (d *DB) Cursor() event.Cursor {
 }
 
 // Lag is for how long contacts have been behind a log whose last durable event
-// is head: 0 when nothing is missing, else the time since they were last known
-// to have everything. Ask it often: asking is how it learns that nothing is
-// missing. Marketing waits while it is above 30 s.
-func (d *DB) Lag(head event.Cursor, now time.Time) time.Duration {
+// is head: 0 when nothing is missing, else the age of the first event that is.
+// first returns when the first event behind a sequence happened; it is called once
+// for each place where contacts are found behind. Marketing waits while the lag is
+// above 30 s.
+func (d *DB) Lag(head event.Cursor, now time.Time, first func(behind uint64) (time.Time, error)) (time.Duration, error) {
 	d.place.Lock()
 	defer d.place.Unlock()
-	c := d.place.cursor
-	behind := head.Sequence > c.Sequence || head.Epoch != c.Epoch && head.Sequence > 0
-	if !behind {
-		d.place.caughtUp = now
-		return 0
+	p := &d.place
+	if head.Sequence == 0 || head.Epoch == p.cursor.Epoch && head.Sequence <= p.cursor.Sequence {
+		return 0, nil
 	}
-	if now.Before(d.place.caughtUp) {
-		d.place.caughtUp = now // the clock was set back: nobody can be behind for less than no time
+	at := event.Cursor{Epoch: head.Epoch}
+	if head.Epoch == p.cursor.Epoch {
+		at.Sequence = p.cursor.Sequence
 	}
-	return now.Sub(d.place.caughtUp)
+	if p.missing != at || p.since.IsZero() {
+		since, err := first(at.Sequence)
+		if err != nil {
+			return 0, fmt.Errorf("reading what contacts are behind: %w", err)
+		}
+		p.missing, p.since = at, since
+	}
+	if now.Before(p.since) {
+		p.since = now // the clock was set back: nobody can be behind for less than no time
+	}
+	return now.Sub(p.since), nil
 }

@@ -94,29 +94,41 @@ func TestAForeignIDBlamesNobody(t *testing.T) {
 
 func TestLag(t *testing.T) {
 	d := mem(t)
-	head := func(seq uint64) event.Cursor { return event.Cursor{Epoch: epoch, Sequence: seq} }
 	at := t0()
-	if lag := d.Lag(head(0), at); lag != 0 {
-		t.Errorf("empty log: %s", lag)
+	happened := map[uint64]time.Time{1: at, 3: at.Add(time.Hour)} // by the sequence that they are behind, and one
+	reads := 0
+	lag := func(log, head uint64, now time.Time) time.Duration {
+		t.Helper()
+		lag, err := d.Lag(event.Cursor{Epoch: log, Sequence: head}, now, func(behind uint64) (time.Time, error) {
+			reads++
+			return happened[behind+1], nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		return lag
 	}
-	if lag := d.Lag(head(2), at.Add(time.Minute)); lag != time.Minute {
-		t.Errorf("a minute behind: %s", lag)
+	check := func(what string, got, want time.Duration) {
+		t.Helper()
+		if got != want {
+			t.Errorf("%s: %s, want %s", what, got, want)
+		}
 	}
+	check("empty log", lag(epoch, 0, at), 0)
+	check("a minute behind", lag(epoch, 2, at.Add(time.Minute)), time.Minute)
 	apply(t, d, log(event.Event{Kind: event.Accepted, Address: "a@example.com"}, event.Event{Kind: event.Held}))
-	if lag := d.Lag(head(2), at.Add(time.Hour)); lag != 0 {
-		t.Errorf("caught up: %s", lag)
+	check("5 s behind after an hour in which nobody asked", lag(epoch, 3, at.Add(time.Hour+5*time.Second)), 5*time.Second)
+	check("caught up", lag(epoch, 2, at.Add(time.Hour)), 0)
+	check("still behind", lag(epoch, 4, at.Add(2*time.Hour)), time.Hour)
+	if reads != 2 {
+		t.Errorf("the log was read %d times for two places", reads)
 	}
-	if lag := d.Lag(head(3), at.Add(time.Hour+5*time.Second)); lag != 5*time.Second {
-		t.Errorf("5 s behind after an idle hour: %s", lag)
-	}
-	if lag := d.Lag(event.Cursor{Epoch: epoch + 1, Sequence: 1}, at.Add(2*time.Hour)); lag != time.Hour {
-		t.Errorf("another log: %s", lag)
-	}
-	if lag := d.Lag(head(3), at.Add(-5*time.Hour)); lag != 0 {
-		t.Errorf("the clock was set back: %s", lag)
-	}
-	if lag := d.Lag(head(3), at.Add(-5*time.Hour+time.Minute)); lag != time.Minute {
-		t.Errorf("a minute behind after the clock was set back: %s", lag)
+	check("another log", lag(epoch+1, 1, at.Add(2*time.Hour)), 2*time.Hour)
+	check("the clock was set back", lag(epoch, 3, at.Add(-5*time.Hour)), 0)
+	check("a minute behind after the clock was set back", lag(epoch, 3, at.Add(-5*time.Hour+time.Minute)), time.Minute)
+	unreadable := errors.New("unreadable")
+	if _, err := d.Lag(event.Cursor{Epoch: epoch + 2, Sequence: 1}, at, func(uint64) (time.Time, error) { return at, unreadable }); !errors.Is(err, unreadable) {
+		t.Errorf("a log that cannot be read: %v", err)
 	}
 }
 

@@ -127,9 +127,9 @@ func (t *tx) erasureOf(who string) (*erasure, error) {
 			e.key = addressKey(c.Address)
 		}
 	}
-	e.x.Hash = store.HashUser(t.d.secret, who)
+	e.x.Hash = t.d.hashes.User(who)
 	if e.key != "" {
-		e.x.Hash = store.HashAddress(t.d.secret, e.key)
+		e.x.Hash = t.d.hashes.Address(e.key)
 	}
 	if e.id == 0 && bad != nil && !t.d.erased.bars(e.x.Hash) {
 		return nil, ErrUnknown
@@ -199,7 +199,7 @@ func (e *erasure) person() error {
 		e.x.Left = append(e.x.Left, store.KeyOfID(p))
 		e.n.Identities++
 		if p.Kind == store.UserID && e.key != "" {
-			e.x.Users = append(e.x.Users, store.HashUser(t.d.secret, p.Name))
+			e.x.Users = append(e.x.Users, t.d.hashes.User(p.Name))
 		}
 	}
 	for i := range c.Edges {
@@ -297,6 +297,7 @@ func (d *DB) gone(id uint64) {
 		c, i := d.mem.chunks[n], id%chunkSize
 		if c.states[i].Address != 0 {
 			d.mem.count--
+			d.mem.unindex(id)
 		}
 		c.states[i], c.armed[i], c.tiers[i] = store.State{}, 0, 0
 	}
@@ -315,14 +316,14 @@ func (d *DB) barred(addressKey, user string) bool {
 	if d.erased.none() {
 		return false
 	}
-	return addressKey != "" && d.erased.bars(store.HashAddress(d.secret, addressKey)) ||
-		user != "" && d.erased.bars(store.HashUser(d.secret, user))
+	return addressKey != "" && d.erased.bars(d.hashes.Address(addressKey)) ||
+		user != "" && d.erased.bars(d.hashes.User(user))
 }
 
 // forgotten reports whether what was about an address at an instant has been
 // forgotten.
 func (d *DB) forgotten(addressKey string, at time.Time) bool {
-	return !d.erased.none() && d.erased.covers(store.HashAddress(d.secret, addressKey), at)
+	return !d.erased.none() && d.erased.covers(d.hashes.Address(addressKey), at)
 }
 
 // refuseErased rejects a call about somebody who was erased. An anonymous id bars

@@ -120,17 +120,59 @@ func scored(from, to, people int, score func(i int) float64) []Call {
 	return calls
 }
 
-// BenchmarkLiveEvent is a call of the tracking API that 10 rules may answer
-// differently for, from 64 callers who each wait until it is on disk. Storing
-// the members afterwards and what Pebble does meanwhile count as well.
+// uses is n calls that each belong to the series that all of eventSegments read.
+func uses(n, people int) []Call {
+	calls := make([]Call, n)
+	for i := range calls {
+		calls[i] = Call{
+			Kind: CallTrack, MessageID: fmt.Sprint("m", i), Email: fmt.Sprintf("u%d@example.com", i*7919%people), Event: "Report Run",
+			Time:       t0().Add(time.Duration(i-1e9) * time.Millisecond),
+			Properties: map[string]any{"rows": float64(1 + i*31%60), "format": "pdf", "report_id": strconv.Itoa(i)},
+		}
+	}
+	return calls
+}
+
+// eventSegments is 10 rules that read four series of one event. Half of the events
+// make somebody enter one of them.
+func eventSegments() (list []Definition) {
+	for i := range 10 {
+		where := []string{
+			`events("Report Run").within(days(%d)).count() >= 2`,
+			`events("Report Run").where(property.format == "pdf").within(days(%d)).sum("rows") > 56`,
+			`events("Report Run").within(days(%d)).max("rows") >= 57`,
+			`contact.score >= 10 && events("Report Run").where(property.rows > 55).within(days(%d)).count() >= 1`,
+		}[i%4]
+		list = append(list, Definition{Name: fmt.Sprintf("e%03d", i), Where: fmt.Sprintf(where, 100+i)})
+	}
+	return list
+}
+
+// BenchmarkLiveEvent is a call of the tracking API that changes an attribute which
+// 10 rules read, from 64 callers who each wait until it is on disk. Storing
+// the members afterwards and what Pebble does meanwhile count as well. Each call is
+// about somebody else, so that nothing is known of them beforehand.
 func BenchmarkLiveEvent(b *testing.B) {
+	benchCalls(b, benchSegments(10), func(people int) []Call {
+		return scored(0, b.N, people, func(i int) float64 { return float64(i * 31 % 60) })
+	})
+}
+
+// BenchmarkLiveTrack is the same with an event that belongs to the series which 10
+// rules read.
+func BenchmarkLiveTrack(b *testing.B) {
+	benchCalls(b, eventSegments(), func(people int) []Call { return uses(b.N, people) })
+}
+
+func benchCalls(b *testing.B, segments []Definition, make func(people int) []Call) {
+	b.Helper()
 	h := &hand{t0()}
 	n := benchPeople(b)
 	o := benchImported(b, n, h)
-	o.Segments = benchSegments(10)
+	o.Segments = segments
 	d := open(b, o)
 	built(b, d)
-	calls := scored(0, b.N, n, func(i int) float64 { return float64(i * 31 % 60) })
+	calls := make(n)
 	var next atomic.Int64
 	before, flips := spent(b), d.LastFlip()
 	b.SetParallelism(64 / runtime.GOMAXPROCS(0))
@@ -246,7 +288,7 @@ func BenchmarkLiveLook(b *testing.B) {
 			d := open(b, o)
 			defer d.Close()
 			built(b, d)
-			addresses := make([]rfc5321.Address, 4096)
+			addresses := make([]rfc5321.Address, min(n, 100_000))
 			for i := range addresses {
 				addresses[i] = addr(b, fmt.Sprintf("u%d@example.com", i*7919%n))
 			}

@@ -37,16 +37,16 @@ type View struct {
 func (d *DB) Look(addr rfc5321.Address, stream, domain string, now time.Time) (View, error) {
 	k := addr.Key()
 	v := View{Address: addr.String()}
-	h := store.HashAddress(d.secret, k)
+	h := d.hashes.Address(k)
 	v.Suppressed = d.mem.suppressed(&h, stream, domain, now)
-	id, err := d.find(0, k)
+	id, have, err := d.locate(0, k)
 	if err != nil {
 		return View{}, err
 	}
 	rs := d.rules()
 	s := d.subject(rs)
 	defer d.subjects.Put(s)
-	if c, _, err := s.read(d, d.stored(), id, now); err != nil {
+	if c, _, err := s.read(d, &stored{d: d, have: have}, id, now); err != nil {
 		return View{}, err
 	} else if c != nil {
 		v.ID, v.Known, v.Address, v.Person = id, true, c.Address, personOf(c)
@@ -103,7 +103,7 @@ func (d *DB) member(c *compiled, id uint64) bool {
 // address. The suppression it returns has scope, reason and expiry only.
 func (d *DB) Check(contact uint64, addr rfc5321.Address, stream, domain string, now time.Time) (string, *Suppression, error) {
 	k := addr.Key()
-	h := store.HashAddress(d.secret, k)
+	h := d.hashes.Address(k)
 	suppressed := d.mem.suppressed(&h, stream, domain, now)
 	id, err := d.find(contact, k)
 	if err != nil {

@@ -18,6 +18,8 @@ type memory struct {
 	chunks []*chunk // by id / chunkSize; nil where no contact is
 	count  int
 
+	addresses addressIndex
+
 	// Nearly every address has one suppression: the first lives in first, others
 	// in more. Keys are half a hash: 128 keyed bits do not collide.
 	first map[shortHash]mark
@@ -108,7 +110,16 @@ func (m *memory) set(id uint64, st store.State) {
 	if at.Address == 0 {
 		m.count++
 	}
-	*at = st
+	if at.Address == st.Address {
+		*at = st
+		return
+	}
+	if at.Address != 0 {
+		m.unindex(id)
+	}
+	if *at = st; st.Address != 0 {
+		m.index(id)
+	}
 }
 
 // state returns a contact's state; false where no contact has the id.

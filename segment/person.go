@@ -29,10 +29,12 @@ func (t *tx) person(id uint64) (*store.Contact, error) {
 	if c := t.visitors[id]; c != nil {
 		return c, nil
 	}
-	c, ok, err := t.d.store.Contact(id)
-	if err == nil && !ok {
-		c, ok, err = t.d.store.Visitor(id)
+	if c, err := t.read(id); err != nil {
+		return nil, fmt.Errorf("reading contact %d: %w", id, err)
+	} else if c != nil {
+		return c, nil
 	}
+	c, ok, err := t.d.store.Visitor(id)
 	if err != nil || !ok {
 		return nil, fmt.Errorf("reading contact %d: %w", id, orCorrupt(err))
 	}

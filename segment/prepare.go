@@ -113,11 +113,11 @@ func (d *DB) prepare(c *Call, now time.Time) *prepared {
 
 // checkIDs reports what makes a call unusable before anything else is read.
 func checkIDs(c *Call) error {
-	for name, id := range map[string]string{
-		"userId": c.UserID, "anonymousId": c.Anonymous, "previousId": c.PreviousID, "groupId": c.GroupID, "context.groupId": c.Context.GroupID,
+	for _, x := range [...]struct{ name, id string }{
+		{"userId", c.UserID}, {"anonymousId", c.Anonymous}, {"previousId", c.PreviousID}, {"groupId", c.GroupID}, {"context.groupId", c.Context.GroupID},
 	} {
-		if _, err := short(id); err != nil {
-			return reject("%s: %w", name, err)
+		if _, err := short(x.id); err != nil {
+			return reject("%s: %w", x.name, err)
 		}
 	}
 	switch {

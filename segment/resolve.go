@@ -126,7 +126,7 @@ func (t *tx) readdress(id uint64, old string, to rfc5321.Address, at time.Time) 
 	t.b.DeleteAddress(old)
 	t.b.ByAddress(k, id)
 	t.state(id).Address = store.AddressSum(k)
-	have, err := t.d.store.SuppressionsOf(store.HashAddress(t.d.secret, old))
+	have, err := t.d.store.SuppressionsOf(t.d.hashes.Address(old))
 	if err != nil {
 		return err
 	}
@@ -135,7 +135,7 @@ func (t *tx) readdress(id uint64, old string, to rfc5321.Address, at time.Time) 
 		case ReasonHardBounce, ReasonSoftBounce, ReasonInvalid:
 			continue
 		}
-		x.Hash, x.Address = store.HashAddress(t.d.secret, k), k
+		x.Hash, x.Address = t.d.hashes.Address(k), k
 		t.addSuppression(x, id, at)
 	}
 	return nil

@@ -21,7 +21,7 @@ const (
 
 // Run does what no caller waits for, until ctx ends: it turns the time wheel,
 // follows changed accounts to their contacts, builds segments that are new,
-// stores the members, and verifies. All of it goes in small steps, between which
+// stores the members, reads the message ids of the last days, and verifies. All of it goes in small steps, between which
 // others write. A fault is logged and tried again.
 func (d *DB) Run(ctx context.Context) {
 	tick := time.NewTicker(tendEvery)
@@ -47,7 +47,7 @@ func (d *DB) Run(ctx context.Context) {
 func (d *DB) Tend(ctx context.Context) (bool, error) {
 	var more bool
 	for _, step := range []func() (bool, error){
-		d.judgeHits, d.sweep, d.fanOut, func() (bool, error) { return d.buildStep(ctx) }, d.verify, d.storeWhenDue,
+		d.judgeHits, d.sweep, d.fanOut, d.fillTaken, func() (bool, error) { return d.buildStep(ctx) }, d.verify, d.storeWhenDue,
 	} {
 		again, err := step()
 		if err != nil {

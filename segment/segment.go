@@ -102,7 +102,7 @@ type Options struct {
 // DB is the open contacts database. All methods are safe for concurrent use.
 type DB struct {
 	store    *store.Store
-	secret   []byte
+	hashes   *store.Hasher
 	schema   *rule.Schema
 	tiers    tier.Rules
 	scores   *score.Model
@@ -148,8 +148,9 @@ type DB struct {
 	// place is what Cursor and Lag read; it is set after a commit.
 	place struct {
 		sync.Mutex
-		cursor   event.Cursor
-		caughtUp time.Time // when the cursor was last known to be at the head
+		cursor  event.Cursor
+		missing event.Cursor // behind which Lag last found an event
+		since   time.Time    // when that one happened; zero = it found none
 	}
 }
 
@@ -185,7 +186,7 @@ func Open(o Options) (*DB, error) {
 		return nil, err
 	}
 	d := &DB{
-		store: s, secret: append([]byte{}, o.SuppressionKey...), schema: o.Schema, tiers: o.Tiers,
+		store: s, hashes: store.NewHasher(append([]byte{}, o.SuppressionKey...)), schema: o.Schema, tiers: o.Tiers,
 		log: o.Logger, now: o.Now, settled: o.Settled, verifyEvery: o.VerifyEvery, window: buildWindow, kept: buildKept, flipped: make(chan struct{}, 1),
 	}
 	d.fields = newAttributeNames(o.Schema)
@@ -238,7 +239,6 @@ func (d *DB) load() error {
 		return fmt.Errorf("reading the cursor: %w", err)
 	}
 	d.place.cursor = event.Cursor{Epoch: c.Epoch, Sequence: c.Sequence}
-	d.place.caughtUp = c.Time
 	if err := d.loadErased(); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ package segment
 import (
 	"fmt"
 
+	"github.com/seguemta/segue/segment/score"
 	"github.com/seguemta/segue/segment/store"
 )
 
@@ -44,6 +45,38 @@ func (r *stored) series(id uint64) ([]store.Series, error) {
 		return *r.past, nil
 	}
 	return r.d.store.SeriesOf(id)
+}
+
+// afresh is the source of the verifier: what is on disk, and nothing of what is
+// kept in memory of it.
+type afresh struct {
+	*stored
+	disk *store.Store
+}
+
+func (d *DB) afresh() *afresh { return &afresh{d.stored(), d.store.Uncached()} }
+
+func (r *afresh) contact(id uint64) (*store.Contact, error) {
+	c, ok, err := r.disk.Contact(id)
+	if err != nil || !ok {
+		return nil, fmt.Errorf("reading contact %d: %w", id, orCorrupt(err))
+	}
+	return &c, nil
+}
+
+func (r *afresh) series(id uint64) ([]store.Series, error) { return r.disk.SeriesOf(id) }
+
+func (r *afresh) behaviour(id uint64) (*score.State, error) {
+	x, ok, err := r.disk.Behaviour(id)
+	return r.d.folded(id, x, ok, err)
+}
+
+func (r *afresh) knownAccount(id uint64) (*knownAccount, error) {
+	a, ok, err := r.disk.Account(id)
+	if err != nil || !ok {
+		return nil, fmt.Errorf("reading account %d: %w", id, orCorrupt(err))
+	}
+	return r.d.takeApart(id, &a)
 }
 
 // walkAccounts bounds the accounts that a source keeps in memory.

@@ -95,7 +95,7 @@ func (d *DB) Suppress(addr rfc5321.Address, x Suppression) (bool, error) {
 		return false, err
 	}
 	added := t.addSuppression(store.Suppression{
-		Hash: store.HashAddress(d.secret, k), Scope: scope, Address: k,
+		Hash: d.hashes.Address(k), Scope: scope, Address: k,
 		Reason: orElse(x.Reason, ReasonManual), Source: orElse(x.Source, SourceOperator),
 		Evidence: x.Evidence, Created: x.Created, Expires: x.Expires,
 	}, id, x.Created)
@@ -116,7 +116,7 @@ func (d *DB) Lift(addr rfc5321.Address, scope, cause string) ([]Suppression, err
 		}
 	}
 	k := addr.Key()
-	h := store.HashAddress(d.secret, k)
+	h := d.hashes.Address(k)
 	d.write.Lock()
 	defer d.write.Unlock()
 	if d.write.closed {
@@ -232,7 +232,7 @@ func parsePlace(text string) (store.Hash, string, error) {
 
 // SuppressionsOf returns every suppression of one address, expired ones included.
 func (d *DB) SuppressionsOf(addr rfc5321.Address) ([]Suppression, error) {
-	have, err := d.store.SuppressionsOf(store.HashAddress(d.secret, addr.Key()))
+	have, err := d.store.SuppressionsOf(d.hashes.Address(addr.Key()))
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,9 @@ import (
 // is new, and asking the store for each of the days costs more than all else
 // that a call needs. It may say yes for nothing, never no for nothing. Who uses it
 // holds d.write.
+//
+// The first call after a start reads takenRead ids of each day. The rest is read by
+// [DB.Run], takenStep at a time; until then each id may be one of that day.
 type takenFilter struct {
 	days map[uint32]*takenDay
 }
@@ -21,8 +24,9 @@ type takenFilter struct {
 // last takes what is added. The bits of one id lie in one cache line.
 type takenDay struct {
 	layers [][]uint64
-	n      int  // ids in the last layer
-	all    bool // the store had too many at the start: each may be there
+	n      int               // ids in the last layer
+	all    bool              // not all that the store has are read: each may be there
+	read   store.MessageHash // the last that was, in the order of the store
 }
 
 const (
@@ -30,7 +34,8 @@ const (
 	takenFirst = 1 << 13 // words of the first layer: 64 KiB
 	takenLast  = 1 << 21 // of the last: 16 MiB; with 8,000,000 ids one in 1,000 is looked up for nothing
 	takenShare = 4       // ids for each word
-	takenRead  = 200_000 // ids of a day that are read at the start
+	takenRead  = 20_000  // ids of a day that the first call waits for
+	takenStep  = 5_000   // ids that are read in one go after that: other writers wait for it
 )
 
 // places yields the words of an id in a layer, and its bit in each.
@@ -83,15 +88,8 @@ func (f *takenFilter) day(s *store.Store, day uint32) (*takenDay, error) {
 	if t, ok := f.days[day]; ok {
 		return t, nil
 	}
-	t, n := &takenDay{}, 0
-	err := s.TakenOn(day, func(h store.MessageHash) error {
-		if n++; n > takenRead {
-			return errEnough
-		}
-		t.add(h)
-		return nil
-	})
-	if t.all = errors.Is(err, errEnough); err != nil && !t.all {
+	t := &takenDay{}
+	if err := t.fill(s, day, takenRead); err != nil {
 		return nil, err
 	}
 	for old := range f.days {
@@ -104,4 +102,42 @@ func (f *takenFilter) day(s *store.Store, day uint32) (*takenDay, error) {
 	}
 	f.days[day] = t
 	return t, nil
+}
+
+// fill adds up to limit of the ids that the store has. Fewer are the last: those that
+// came since are in the filter.
+func (t *takenDay) fill(s *store.Store, day uint32, limit int) error {
+	n := 0
+	err := s.TakenOn(day, t.read, func(h store.MessageHash) error {
+		t.add(h)
+		t.read = h
+		if n++; n == limit {
+			return errEnough
+		}
+		return nil
+	})
+	if t.all = errors.Is(err, errEnough); t.all {
+		return nil
+	}
+	return err
+}
+
+// fillTaken reads the next message ids into the filter of a day that lacks some,
+// and reports whether there may be more.
+func (d *DB) fillTaken() (bool, error) {
+	d.write.Lock()
+	defer d.write.Unlock()
+	if d.write.closed {
+		return false, errClosed
+	}
+	for day, of := range d.taken.days {
+		if !of.all {
+			continue
+		}
+		if err := of.fill(d.store, day, takenStep); err != nil {
+			return false, err
+		}
+		return true, nil
+	}
+	return false, nil
 }

@@ -81,4 +81,71 @@ func TestTakenAfterOpen(t *testing.T) {
 	}
 }
 
+// TestTakenFills opens a store in which a day has more message ids than a first call
+// waits for: all are recognised before and after the rest is read, and those that come
+// meanwhile.
+func TestTakenFills(t *testing.T) {
+	t.Parallel()
+	h := &hand{t0()}
+	o := testOptions(t, vfs.NewMem())
+	o.Now = h.Now
+	d := open(t, o)
+	today := day(h.Now())
+	r := rand.New(rand.NewPCG(3, 4))
+	n := takenRead + takenStep + takenStep/2
+	ids := make([]store.MessageHash, n)
+	b := d.store.Batch()
+	for i := range ids {
+		ids[i] = randomHash(r)
+		b.Taken(today, ids[i], store.Applied)
+	}
+	if err := b.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	of := func() *takenDay {
+		t.Helper()
+		d.write.Lock()
+		defer d.write.Unlock()
+		of, err := d.taken.day(d.store, today)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return of
+	}
+	check := func(all bool) {
+		t.Helper()
+		x := of()
+		if x.all != all {
+			t.Errorf("each id may be there: %v, want %v", x.all, all)
+		}
+		for _, id := range ids {
+			if !x.has(id) {
+				t.Fatal("an id is not found")
+			}
+		}
+	}
+	check(true)
+	late := randomHash(r)
+	of().add(late)
+	for steps := 0; ; steps++ {
+		more, err := d.fillTaken()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !more {
+			if steps != 2 {
+				t.Errorf("%d steps", steps)
+			}
+			break
+		}
+		check(steps == 0)
+	}
+	if !of().has(late) || of().has(randomHash(r)) {
+		t.Error("what came meanwhile is not found, or a stranger is")
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func repeated(d *DB) float64 { return testutil.ToFloat64(d.metrics.tracking.repeated) }

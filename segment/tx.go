@@ -5,6 +5,7 @@ package segment
 import (
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/seguemta/segue/mta/rfc5321"
@@ -47,6 +48,7 @@ type tx struct {
 	addresses  map[string]uint64                   // addresses given (id) or given up (0) in this tx
 	records    map[uint64]*store.Contact           // contacts written
 	visitors   map[uint64]*store.Contact           // visitors written; nil = it is none any more
+	seen       map[uint64]*store.Contact           // contacts read, as they are stored
 	persons    map[store.PersonID]uint64           // where ids given in this tx lead
 	owned      map[uint64][]store.PersonID         // the same, by where they lead
 	accounts   map[uint64]*store.Account           // accounts written
@@ -106,7 +108,7 @@ type markKey struct {
 func (d *DB) begin() *tx {
 	return &tx{
 		d: d, b: d.store.Batch(), states: map[uint64]*store.State{}, addresses: map[string]uint64{},
-		records: map[uint64]*store.Contact{}, visitors: map[uint64]*store.Contact{}, marks: map[markKey]mark{},
+		records: map[uint64]*store.Contact{}, visitors: map[uint64]*store.Contact{}, seen: map[uint64]*store.Contact{}, marks: map[markKey]mark{},
 		persons: map[store.PersonID]uint64{}, owned: map[uint64][]store.PersonID{},
 		accounts: map[uint64]*store.Account{}, names: map[string]uint64{}, domains: map[string]uint64{}, groups: map[string]uint64{},
 		edges: map[edgeKey]edgeChange{}, events: map[uint64][]rule.Event{}, visits: map[uint64][]rule.Event{},
@@ -128,20 +130,42 @@ func (t *tx) find(hint uint64, addressKey string) (uint64, error) {
 	if id, ok := t.addresses[addressKey]; ok {
 		return id, nil
 	}
-	return t.d.find(hint, addressKey)
+	id, c, err := t.d.locate(hint, addressKey)
+	if c != nil {
+		t.seen[id] = c
+	}
+	return id, err
 }
 
 func (d *DB) find(hint uint64, addressKey string) (uint64, error) {
+	id, _, err := d.locate(hint, addressKey)
+	return id, err
+}
+
+// locate is find, and returns the record where it had to be read. Memory knows who
+// may have the address, and the record whether it does.
+func (d *DB) locate(hint uint64, addressKey string) (uint64, *store.Contact, error) {
+	sum := store.AddressSum(addressKey)
 	if hint != 0 {
-		if st, ok := d.mem.state(hint); ok && st.Address == store.AddressSum(addressKey) {
-			return hint, nil
+		if st, ok := d.mem.state(hint); ok && st.Address == sum {
+			return hint, nil, nil
 		}
 	}
-	id, err := d.store.ByAddress(addressKey)
-	if err != nil {
-		return 0, fmt.Errorf("looking up a contact: %w", err)
+	var room [4]uint64
+	may := d.mem.addressed(sum, room[:0])
+	if len(may) == 0 {
+		return 0, nil, nil
 	}
-	return id, nil
+	for _, id := range may {
+		if c, ok, err := d.store.Contact(id); err == nil && ok && strings.ToLower(c.Address) == addressKey {
+			return id, &c, nil
+		}
+	}
+	id, err := d.store.ByAddress(addressKey) // it is a stranger's, or has changed at this moment
+	if err != nil {
+		return 0, nil, fmt.Errorf("looking up a contact: %w", err)
+	}
+	return id, nil, nil
 }
 
 // create makes a contact nobody knew.
@@ -165,10 +189,24 @@ func (t *tx) contact(id uint64) (*store.Contact, error) {
 	if c, ok := t.records[id]; ok {
 		return c, nil
 	}
-	c, ok, err := t.d.store.Contact(id)
-	if err != nil || !ok {
+	c, err := t.read(id)
+	if err != nil || c == nil {
 		return nil, fmt.Errorf("reading contact %d: %w", id, orCorrupt(err))
 	}
+	return c, nil
+}
+
+// read returns the record of a contact as it is stored, nil where there is none:
+// that does not change before the commit, and most are needed twice.
+func (t *tx) read(id uint64) (*store.Contact, error) {
+	if c := t.seen[id]; c != nil {
+		return c, nil
+	}
+	c, ok, err := t.d.store.Contact(id)
+	if err != nil || !ok {
+		return nil, err
+	}
+	t.seen[id] = &c
 	return &c, nil
 }
 

@@ -4,6 +4,7 @@ package segment
 
 import (
 	"log/slog"
+	"slices"
 	"time"
 )
 
@@ -53,6 +54,10 @@ func (d *DB) verify() (bool, error) {
 		if wrong == "" {
 			continue
 		}
+		if len(t.again) == 0 { // whatever is kept in memory may be why
+			d.store.DropCache()
+			d.accounts.drop()
+		}
 		t.again[v.cursor] = true
 		if !expected {
 			d.metrics.disagreements.Inc()
@@ -89,7 +94,7 @@ func (d *DB) disagrees(id uint64, now time.Time) (string, error) {
 	rs := d.live.current
 	s := d.subject(rs)
 	defer d.subjects.Put(s)
-	from := d.stored()
+	from := d.afresh()
 	wrong := ""
 	from.answers = func(a answer) {
 		if a.x.has(a.edge) != a.in {
@@ -100,6 +105,10 @@ func (d *DB) disagrees(id uint64, now time.Time) (string, error) {
 		return "", err
 	}
 	st := from.peek(id)
+	if !slices.Contains(d.mem.addressed(st.Address, nil), id) {
+		d.mem.reindex(id)
+		return "where its address leads", nil
+	}
 	next := deadline(d.deadlineOf(rs, s, &st, now, rs.top))
 	if wrong != "" {
 		return wrong, nil

@@ -9,6 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/seguemta/segue/segment/store"
 	"github.com/seguemta/segue/segment/tier"
 )
 
@@ -39,6 +40,40 @@ func TestVerifierFindsAndRepairs(t *testing.T) {
 	settle(t, d)
 	if got := flow(t, d, last); len(got) != 2 || got[1] != "left fresh b@example.com (time)" {
 		t.Errorf("flow %v", got)
+	}
+}
+
+// TestVerifierReadsFromDisk holds that what is kept in memory of an account, of a
+// contact's address or of a record does not hide what it did wrong.
+func TestVerifierReadsFromDisk(t *testing.T) {
+	h := &hand{t0()}
+	o := liveOptions(t, vfs.NewMem(), h)
+	o.Segments = []Definition{{Name: "paid", Where: `account.plan == "paid"`}}
+	d := open(t, o)
+	defer d.Close()
+	importRow(t, d, "1.csv", "email,account,account.plan\na@example.com,Acme,paid\n")
+	settle(t, d)
+	last := d.LastFlip()
+	d.accounts.known = map[uint64]*knownAccount{1: {record: store.Account{Name: "Acme"}}}
+	call := Call{Kind: CallIdentify, MessageID: "x", Time: h.now, Email: "a@example.com", Traits: map[string]any{"score": 7.0}}
+	if errs, err := d.Ingest(t.Context(), []Call{call}); err != nil || errs[0] != nil {
+		t.Fatal(errs, err)
+	}
+	day := func() {
+		t.Helper()
+		for range 25 {
+			h.turn(time.Hour)
+			settle(t, d)
+		}
+	}
+	day()
+	if got := flow(t, d, last); len(got) != 2 || got[0] != "left paid a@example.com (tracking)" || got[1] != "entered paid a@example.com (verifier)" {
+		t.Errorf("flow %v", got)
+	}
+	d.mem.unindex(1)
+	day()
+	if v, err := d.Look(addr(t, "a@example.com"), "marketing", "example.com", h.now); err != nil || v.First != "paid" {
+		t.Errorf("%+v: %v", v, err)
 	}
 }
 

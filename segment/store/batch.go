@@ -17,6 +17,8 @@ type Batch struct {
 	b   *pebble.Batch
 	buf []byte
 	err error
+
+	flips uint64 // the last flip in it; 0 = none
 }
 
 // Batch starts a batch. It must be ended by Commit or Close.
@@ -85,7 +87,7 @@ func (b *Batch) Lift(h Hash, scope string) { b.delete(keySuppression(h, scope)) 
 func (b *Batch) Flip(f *Flip) {
 	b.buf = f.append(b.buf[:0])
 	b.set(keyID(prefixFlip, f.Sequence), b.buf)
-	b.setID(key(prefixMeta, metaFlips), f.Sequence)
+	b.flips = f.Sequence
 }
 
 // Cursor writes the place of a named consumer.
@@ -119,10 +121,16 @@ func (b *Batch) Numbered() { b.set(key(prefixMeta, metaNumbered), nil) }
 // of it is.
 func (b *Batch) Commit() error {
 	defer b.Close()
+	if b.flips != 0 {
+		b.setID(key(prefixMeta, metaFlips), b.flips)
+	}
 	if b.err != nil {
 		return b.err
 	}
-	if err := b.b.Commit(b.s.write); err != nil {
+	repr := b.b.Reader() // a large batch is gone from b after its commit
+	err := b.b.Commit(b.s.write)
+	b.s.records.committed(repr, err != nil)
+	if err != nil {
 		return fmt.Errorf("committing to the contacts store: %w", err)
 	}
 	return nil

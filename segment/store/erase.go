@@ -21,7 +21,7 @@ const (
 )
 
 // Erasure is an entry of the ledger of erasures: of an address, or of a user id.
-// Its key is a keyed hash, see [HashAddress] and [HashUser]; what names the person
+// Its key is a keyed hash, see [Hasher]; what names the person
 // is in it while something is left to be done, and no longer.
 type Erasure struct {
 	Hash   Hash
@@ -35,9 +35,6 @@ type Erasure struct {
 	Left   [][]byte // prefixes of keys that name the person, until it is done
 	Name   string   // address key, until its mail is concluded; "" = of none
 }
-
-// HashUser is the hash of a user id, which is no hash of an address.
-func HashUser(secret []byte, user string) Hash { return HashAddress(secret, "\x00u"+user) }
 
 // Append appends the record's binary form.
 func (x *Erasure) Append(b []byte) []byte {

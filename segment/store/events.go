@@ -170,10 +170,11 @@ func (s *Store) Taken(day uint32, h MessageHash) (Verdict, error) {
 	return Verdict(v[0]), nil
 }
 
-// TakenOn yields the message ids that were taken on a day since 1970.
-func (s *Store) TakenOn(day uint32, fn func(h MessageHash) error) error {
+// TakenOn yields the message ids that were taken on a day since 1970, in their
+// order, those behind one.
+func (s *Store) TakenOn(day uint32, behind MessageHash, fn func(h MessageHash) error) error {
 	var none MessageHash
-	for kv, err := range s.scan(keyTaken(day, none), keyTaken(day+1, none)) {
+	for kv, err := range s.scan(append(keyTaken(day, behind), 0), keyTaken(day+1, none)) {
 		if err != nil {
 			return fmt.Errorf("reading message ids: %w", err)
 		}

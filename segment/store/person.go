@@ -55,7 +55,7 @@ func (s *Store) IDsOf(id uint64) ([]PersonID, error) {
 
 // Visitor returns the record of a visitor; false if there is none with that id.
 func (s *Store) Visitor(id uint64) (Contact, bool, error) {
-	v, err := s.get(keyID(prefixVisitor, id))
+	v, err := s.record(keyID(prefixVisitor, id))
 	if v == nil || err != nil {
 		return Contact{}, false, err
 	}

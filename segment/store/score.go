@@ -31,7 +31,7 @@ func DecodeBehaviour(value []byte) (Behaviour, error) {
 
 // Behaviour returns the behaviour of a contact; false where nothing was folded.
 func (s *Store) Behaviour(contact uint64) (Behaviour, bool, error) {
-	v, err := s.get(keyID(prefixBehaviour, contact))
+	v, err := s.record(keyID(prefixBehaviour, contact))
 	return behaviour(v, contact, err)
 }
 

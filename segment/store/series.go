@@ -59,7 +59,7 @@ func DecodeSeries(value []byte) ([]Series, error) {
 
 // SeriesOf returns the series of a contact, in the order of their keys.
 func (s *Store) SeriesOf(contact uint64) ([]Series, error) {
-	v, err := s.get(keyID(prefixSeries, contact))
+	v, err := s.record(keyID(prefixSeries, contact))
 	if v == nil || err != nil {
 		return nil, err
 	}

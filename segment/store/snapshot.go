@@ -18,7 +18,7 @@ var errReadOnly = errors.New("a snapshot of the contacts store cannot be written
 func (s *Store) Snapshot(fn func(view *Store) error) error {
 	snapshot := s.db.NewSnapshot()
 	view := *s
-	view.from = snapshot
+	view.from, view.bypass = snapshot, true
 	err := fn(&view)
 	if cerr := snapshot.Close(); cerr != nil {
 		err = errors.Join(err, fmt.Errorf("closing a snapshot: %w", cerr))

@@ -48,6 +48,9 @@ type Store struct {
 	db    *pebble.DB
 	from  pebble.Reader // what is read: db, or a snapshot of it
 	write *pebble.WriteOptions
+
+	records *recordCache
+	bypass  bool // read what is stored, not what records say
 }
 
 // Open opens or creates the store. It returns an error wrapping [ErrSecret] if
@@ -64,7 +67,7 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{kv: d, db: d.Pebble(), from: d.Pebble(), write: pebble.Sync}
+	s := &Store{kv: d, db: d.Pebble(), from: d.Pebble(), write: pebble.Sync, records: &recordCache{}}
 	if o.NoSync {
 		s.write = pebble.NoSync
 	}
@@ -119,6 +122,33 @@ func (s *Store) get(k []byte) ([]byte, error) {
 	return out, closer.Close()
 }
 
+// record is get for a record that is kept in memory.
+func (s *Store) record(k []byte) ([]byte, error) {
+	at, kept := cacheKeyOf(k)
+	if s.bypass || !kept {
+		return s.get(k)
+	}
+	v, known, writes := s.records.get(at)
+	if known {
+		return v, nil
+	}
+	v, err := s.get(k)
+	if err == nil {
+		s.records.put(at, v, writes)
+	}
+	return v, err
+}
+
+// Uncached is the store as it is read from disk: for who checks what others read.
+func (s *Store) Uncached() *Store {
+	view := *s
+	view.bypass = true
+	return &view
+}
+
+// DropCache forgets the records in memory: they are read again.
+func (s *Store) DropCache() { s.records.clear() }
+
 // id reads an 8-byte number; 0 where there is none.
 func (s *Store) id(k []byte) (uint64, error) {
 	v, closer, err := s.from.Get(k)
@@ -155,7 +185,7 @@ func (s *Store) AccountByGroup(group string) (uint64, error) {
 
 // Contact returns a contact; false if there is none with that id.
 func (s *Store) Contact(id uint64) (Contact, bool, error) {
-	v, err := s.get(keyID(prefixContact, id))
+	v, err := s.record(keyID(prefixContact, id))
 	if v == nil || err != nil {
 		return Contact{}, false, err
 	}
