@@ -96,6 +96,11 @@ type Segment struct {
 	// Lists whose contacts are not in it, even those of an included one.
 	Exclude []string `toml:"exclude" format:"list"`
 
+	// The stage of the customer journey that its contacts are in, such as "customer". Of
+	// several segments with a stage that a contact is in, the first counts. Rules read it
+	// as stage. By default the segment says nothing about it.
+	Stage string `toml:"stage" format:"name"`
+
 	// The pool of its mail, where no assignment names one for the tier. By default the
 	// tier's.
 	Pool string `toml:"pool" defaultdoc:"the tier's"`

@@ -126,11 +126,11 @@ func rules(c *config.Config) (*rule.Schema, []segment.Definition, []config.Probl
 	definitions := make([]segment.Definition, len(c.Segments))
 	asked := make([]rule.Definition, len(c.Segments)) // all at once: they may refer to each other
 	for i, s := range c.Segments {
-		definitions[i] = segment.Definition{Name: s.Name, Order: s.Order, Where: s.Where, Include: s.Include, Exclude: s.Exclude}
+		definitions[i] = segment.Definition{Name: s.Name, Order: s.Order, Where: s.Where, Include: s.Include, Exclude: s.Exclude, Stage: s.Stage}
 		if len(s.Include)+len(s.Exclude) > 0 {
 			definitions[i].Version = segment.RuleVersion(fmt.Sprintf("%q %q %q", s.Where, s.Include, s.Exclude))
 		}
-		asked[i] = rule.Definition{Name: s.Name, Where: s.Where, Include: s.Include, Exclude: s.Exclude}
+		asked[i] = rule.Definition{Name: s.Name, Where: s.Where, Include: s.Include, Exclude: s.Exclude, Stage: s.Stage}
 	}
 	set := schema.CompileSet(asked)
 	for i, s := range c.Segments {

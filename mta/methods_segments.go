@@ -29,7 +29,7 @@ func (m methods) Segments(ctx context.Context) ([]api.Segment, error) {
 
 func segmentOf(f *segment.Figures) api.Segment {
 	s := api.Segment{
-		Name: f.Name, Order: f.Order, Version: f.Version, Rule: f.Where, State: f.State, Progress: f.Progress, Error: f.Error,
+		Name: f.Name, Order: f.Order, Version: f.Version, Rule: f.Where, Stage: f.Stage, State: f.State, Progress: f.Progress, Error: f.Error,
 		Generation: f.Generation, Members: int64(f.Members), Entered: f.Entered, Left: f.Left, Warnings: []api.SegmentWarning{},
 	}
 	for _, w := range f.Warnings {
@@ -140,7 +140,7 @@ func (m methods) ExplainSegment(_ context.Context, name, address string) (api.Se
 func conditionOf(c *rule.Condition) api.SegmentCondition {
 	out := api.SegmentCondition{Text: c.Text, Negated: c.Negated, Depth: c.Depth, Result: c.Result, Reads: []api.SegmentReading{}}
 	for _, r := range c.Reads {
-		out.Reads = append(out.Reads, api.SegmentReading{Name: r.Name, Value: r.Value.String(), Missing: r.Value.Type() == rule.Missing})
+		out.Reads = append(out.Reads, api.SegmentReading{Name: r.Name, Value: r.Value.String(), Missing: r.Value.Type() == rule.Missing, Because: r.Because})
 	}
 	return out
 }

@@ -37,8 +37,12 @@ func (m methods) Contact(_ context.Context, address string) (api.Contact, error)
 	}
 	out.Tags, out.Lists, out.Language, out.TimeZone = c.Tags, c.Lists, c.Language, c.Zone
 	out.Source, out.Created, out.Consent = c.Source, c.Created, c.Consent
+	out.Stage, out.StageBy = c.Stage, c.StageBy
 	for _, m := range c.Accounts {
-		out.Accounts = append(out.Accounts, api.Membership{Name: m.Name, GroupID: m.GroupID, Parent: m.Parent, Role: m.Role, Since: m.Since})
+		out.Accounts = append(out.Accounts, api.Membership{Name: m.Name, GroupID: m.GroupID, Parent: m.Parent, Role: m.Role, Since: m.Since, Score: m.Score})
+	}
+	if x := c.Scores; x != nil {
+		out.Scores = &api.ContactScores{Score: x.Score, Fit: x.Fit, Behaviour: x.Behaviour, Why: x.Why}
 	}
 	for _, s := range c.Segments {
 		out.Segments = append(out.Segments, s.Name)

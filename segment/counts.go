@@ -284,14 +284,17 @@ func (t *tx) holds(x *tally, edge, account uint64, in bool) {
 // countEdges counts the edges that came and those that went.
 func (t *tx) countEdges() {
 	l := &t.d.live
-	if len(l.counts.list) == 0 {
-		return
-	}
-	t.recount.edges, t.recount.joined = map[uint64]edgeBy{}, map[uint64][]uint64{}
+	t.recount.joined = map[uint64][]uint64{}
 	for k, e := range t.edges {
 		if !e.gone {
 			t.recount.joined[k.account] = append(t.recount.joined[k.account], k.contact)
 		}
+	}
+	if len(l.counts.list) == 0 {
+		return
+	}
+	t.recount.edges = map[uint64]edgeBy{}
+	for k, e := range t.edges {
 		if l.counts.edges.Contains(bit(e.id)) != e.gone {
 			continue // it was there, or it is gone that never was
 		}
@@ -312,9 +315,9 @@ func (t *tx) countEdges() {
 }
 
 // colleagues has the contacts of all accounts judged again of which a count
-// changed so that a rule can tell. It takes what is done here from the room;
-// what exceeds it is done after this write.
-func (t *tx) colleagues(room *int) error {
+// or the score changed so that a rule can tell. It takes what is done here from the
+// room; what exceeds it is done after this write.
+func (t *tx) colleagues(room *int, now time.Time) error {
 	accounts := map[uint64]struct{}{}
 	for k, c := range t.recount.counts {
 		if t.d.live.tells(k.x, c) {
@@ -323,21 +326,11 @@ func (t *tx) colleagues(room *int) error {
 		c.seen = c.seen[:0]
 	}
 	for _, account := range slices.Sorted(maps.Keys(accounts)) {
-		for _, contact := range t.recount.joined[account] {
-			t.judgeAgain(contact)
-		}
-		f := store.FanOut{Account: account}
-		n, more, err := t.spreadTo(&f, *room)
-		if err != nil {
+		if err := t.tellColleagues(account, room); err != nil {
 			return err
 		}
-		*room -= n
-		if more {
-			t.b.FanOut(f)
-			t.spreads = true
-		}
 	}
-	return nil
+	return t.rankedColleagues(room, now)
 }
 
 // tells reports whether a rule can tell what a count was from what it is.

@@ -159,6 +159,9 @@ func (l *live) recounted() bool {
 // phase is the level of the conditions about contacts that the pass counts now,
 // or, when all are counted and it makes members, that of all rules.
 func (l *live) phase() (level int, members bool) {
+	if r := l.next.ranks; r != nil && !r.built {
+		return rankLevel, false
+	}
 	level, members = l.next.top, true
 	for k, x := range l.next.tallies {
 		if !x.built {
@@ -221,6 +224,7 @@ func (d *DB) endPass() (bool, error) {
 			b.Counted(store.Counted{Identity: x.identity, ID: x.id, Built: true})
 		}
 	}
+	ended := l.endRanks(b, level)
 	kept := append(slices.Collect(maps.Keys(l.feeds.kept)), l.next.keys()...) // this pass made the series that were new
 	b.Kept(kept)
 	if err == nil {
@@ -235,6 +239,9 @@ func (d *DB) endPass() (bool, error) {
 	}
 	for _, x := range counted {
 		x.built = true
+	}
+	if ended != nil {
+		ended.built = true
 	}
 	l.keep(kept)
 	l.refeed()

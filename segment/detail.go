@@ -31,6 +31,9 @@ type Contact struct {
 	TierUntil time.Time `json:"tier_until,omitzero"`
 	TierNext  string    `json:"tier_next,omitempty"`
 
+	Stage   string `json:"stage,omitempty"`            // that of the first segment with one that the contact is in,
+	StageBy string `json:"stage_by_segment,omitempty"` // which is this one
+
 	FirstSent            time.Time `json:"first_sent_at,omitzero"`
 	LastSent             time.Time `json:"last_sent_at,omitzero"`
 	LastEngaged          time.Time `json:"last_engaged_at,omitzero"`
@@ -57,6 +60,7 @@ type Membership struct {
 	Parent  string    `json:"parent,omitempty"` // the account it is a part of
 	Role    string    `json:"role,omitempty"`   // of the contact
 	Since   time.Time `json:"since,omitzero"`
+	Score   *float64  `json:"score,omitempty"` // of the account, as rules read it; see showAccounts
 }
 
 // Contact returns everything about a contact as of now. The error wraps
@@ -102,6 +106,9 @@ func (d *DB) Contact(addr rfc5321.Address, now time.Time) (Contact, error) {
 	if out.Accounts, err = d.memberships(c); err != nil {
 		return Contact{}, err
 	}
+	if err := d.showAccounts(rs, out.Accounts, now); err != nil {
+		return Contact{}, err
+	}
 	if out.Scores, err = d.scoresOf(s); err != nil {
 		return Contact{}, err
 	}
@@ -109,6 +116,7 @@ func (d *DB) Contact(addr rfc5321.Address, now time.Time) (Contact, error) {
 		return Contact{}, err
 	}
 	out.Segments = d.matches(rs, s)
+	out.Stage, out.StageBy = rs.stage(s)
 	out.Suppressions, err = d.SuppressionsOf(addr)
 	return out, err
 }

@@ -202,6 +202,9 @@ func (e *erasure) person() error {
 			e.x.Users = append(e.x.Users, t.d.hashes.User(p.Name))
 		}
 	}
+	if err := t.unrank(e.id); err != nil {
+		return err
+	}
 	for i := range c.Edges {
 		t.edges[edgeKey{e.id, c.Edges[i].Account}] = edgeChange{id: c.Edges[i].ID, gone: true}
 		e.n.Accounts++

@@ -68,6 +68,25 @@ func (t *tx) spreadTo(f *store.FanOut, limit int) (n int, more bool, err error) 
 	return n, false, err
 }
 
+// tellColleagues has all contacts of an account judged again, those who join it in
+// this write included, as far as there is room.
+func (t *tx) tellColleagues(account uint64, room *int) error {
+	for _, contact := range t.recount.joined[account] {
+		t.judgeAgain(contact)
+	}
+	f := store.FanOut{Account: account}
+	n, more, err := t.spreadTo(&f, *room)
+	if err != nil {
+		return err
+	}
+	*room -= n
+	if more {
+		t.b.FanOut(f)
+		t.spreads = true
+	}
+	return nil
+}
+
 // judgeAgain has a contact judged, for what changed around it.
 func (t *tx) judgeAgain(contact uint64) {
 	if _, seen := t.again[contact]; !seen {

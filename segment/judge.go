@@ -98,12 +98,15 @@ func (t *tx) judge() error {
 	for more := true; more; more = len(t.due) > 0 {
 		ids := slices.Sorted(maps.Keys(t.due))
 		clear(t.due)
+		if err := t.rankAll(ids, now); err != nil {
+			return err
+		}
 		for _, id := range ids {
 			if err := t.judgeOne(id, now); err != nil {
 				return err
 			}
 		}
-		if err := t.colleagues(&room); err != nil {
+		if err := t.colleagues(&room, now); err != nil {
 			return err
 		}
 	}

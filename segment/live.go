@@ -39,6 +39,7 @@ type live struct {
 	stored     time.Time // when the members were last stored
 	verifier   verifier
 	counts     tallies
+	ranks      *ranks // nil = no rule reads the score of an account
 }
 
 // ruleset is a set of segments that were compiled together. Only the members
@@ -49,10 +50,18 @@ type ruleset struct {
 	every  []int // all, referred-to ones first
 	byTier []int // of those, the ones that read the tier
 	scored bool  // one of them reads a score
+	ranked bool  // that of the account
+
+	scores *score.Model
+	levels []float64 // that the score of an account is compared with
+	others bool      // it is compared with something else, too
+	ranks  *ranks    // nil: nobody is ranked, and no rule that reads the score of an account is asked
 
 	tallies []*tally         // by number of the conditions about contacts; nil: nobody counts, and no rule that reads it is asked
 	top     int              // the highest level of a rule
-	upTo    []rule.Selection // by level: the rules that can be asked there
+	upTo    []rule.Selection // by level, from rankLevel on: the rules that can be asked there
+	served  rule.Bits        // segments that are not removed
+	frozen  []int            // of those, the ones whose members stand as they are
 	sight   sight
 }
 
@@ -101,13 +110,15 @@ func (d *DB) compileAll(defs []Definition) (*ruleset, error) {
 		if def.Version == 0 {
 			def.Version = RuleVersion(def.Where)
 		}
-		rules = append(rules, rule.Definition{Name: def.Name, Where: def.Where, Include: def.Include, Exclude: def.Exclude})
+		rules = append(rules, rule.Definition{Name: def.Name, Where: def.Where, Include: def.Include, Exclude: def.Exclude, Stage: def.Stage})
 	}
 	rs := &ruleset{set: d.schema.CompileSet(rules)}
 	rs.every = rs.set.Order()
 	rs.byTier = rs.affected(rule.Change{Slots: []int{rule.SlotTier}})
 	rs.tallies, rs.top = make([]*tally, len(rs.set.Counted())), rs.highest()
 	rs.scored = rs.reads("score", "fit", "behaviour", "account_score")
+	rs.scores, rs.ranked = d.scores, d.scores != nil && rs.reads("account_score")
+	rs.levels, rs.others = rs.set.Levels("account_score")
 	for i := range defs {
 		c := compiled{def: defs[i], rule: rs.set.Rule(i), referred: rs.set.Referred(i), err: rs.set.Err(i)}
 		c.identity = d.identify(&c, rs.set.Key(i))
@@ -129,6 +140,9 @@ func (d *DB) identify(c *compiled, key [16]byte) [16]byte {
 	}
 	h.Write(key[:])
 	text(fmt.Sprintf("%q %d %q %q %v %+v", c.def.Where, c.def.Version, c.def.Include, c.def.Exclude, c.err != nil, d.tiers))
+	if c.def.Stage != "" { // what rules that read the stage see of it
+		text(c.def.Stage)
+	}
 	if d.scores != nil {
 		model := d.scores.Identity()
 		h.Write(model[:])
@@ -160,6 +174,11 @@ type subject struct {
 	scored  bool      // rules of the set read scores
 	asks    *rule.Evaluator
 	in      rule.Bits // by segment, what was found
+	ranked  bool      // that of the account, and it is known
+	fading  bool      // some rule must see how it fades
+
+	total     rule.Decay     // what it scores, once rated
+	standings [][]rule.Decay // by pair, what the scores of its accounts are made of; see ranks.go
 }
 
 // subject hands out a subject for reuse.
@@ -174,7 +193,7 @@ func (d *DB) subject(rs *ruleset) *subject {
 
 // fit makes the values those of a ruleset.
 func (s *subject) fit(rs *ruleset) {
-	s.scored = rs.scored
+	s.scored, s.ranked, s.fading = rs.scored, rs.ranks != nil && rs.ranks.built, rs.others
 	if s.set != rs.set {
 		s.set, s.spare, s.edges, s.asks = rs.set, []*rule.Values{rs.set.NewValues()}, []uint64{0}, rs.set.NewEvaluator()
 	}
@@ -187,6 +206,7 @@ type source interface {
 	series(id uint64) ([]store.Series, error)
 	peek(id uint64) store.State
 	behaviour(id uint64) (*score.State, error)
+	standing(account uint64) ([]rule.Decay, error) // see ranks.go
 	tallied(x *tally, account uint64) rule.Count
 	holds(x *tally, edge, account uint64, in bool) // what was found now
 }
@@ -206,7 +226,7 @@ func (s *subject) read(d *DB, from source, id uint64, now time.Time) (*store.Con
 
 // records reads what is stored of the contact and of its accounts.
 func (s *subject) records(d *DB, from source, id uint64, now time.Time) (*store.Contact, *store.Account, error) {
-	s.id, s.address, s.from = id, "", from
+	s.id, s.address, s.from, s.standings = id, "", from, s.standings[:0]
 	v := s.pair(0)
 	v.Clear()
 	v.Now, v.Contact = now, id
@@ -295,10 +315,18 @@ func builtIn(slots []rule.Value, c *store.Contact) {
 	slots[rule.SlotConsentAt], slots[rule.SlotCreatedAt] = rule.TimeValue(c.Consent), rule.TimeValue(c.Created)
 }
 
-// choose notes which rules can be asked at each level.
+// choose notes which rules can be asked at each level, and which members count.
 func (rs *ruleset) choose() {
+	rs.served, rs.frozen = make(rule.Bits, len(rs.list)/64+1), rs.frozen[:0]
+	for i := range rs.list {
+		c := &rs.list[i]
+		rs.served.Set(i, !c.removed)
+		if c.frozen && !c.removed {
+			rs.frozen = append(rs.frozen, i)
+		}
+	}
 	rs.upTo = rs.upTo[:0]
-	for level := range rs.top + 1 {
+	for level := rankLevel; level <= rs.top; level++ {
 		rs.upTo = append(rs.upTo, rs.choice(slices.DeleteFunc(slices.Clone(rs.every), func(i int) bool { return rs.set.Level(i) > level })))
 	}
 }
@@ -327,7 +355,7 @@ func (rs *ruleset) ask(s *subject, which []int) {
 // askUpTo asks all rules up to a level, and the conditions about contacts that
 // can be asked there.
 func (rs *ruleset) askUpTo(s *subject, level int) {
-	s.in = s.asks.Ask(s.pairs, rs.upTo[level], func(k int) {
+	s.in = s.asks.Ask(s.pairs, rs.upTo[level-rankLevel], func(k int) {
 		if rs.set.CountedLevel(k) <= level {
 			rs.countedBy(s, k)
 		}
@@ -342,14 +370,14 @@ func (rs *ruleset) judge(s *subject, which []int) time.Time {
 	}
 	rs.ask(s, which)
 	next, _ := s.asks.NextChange()
-	return next
+	return sooner(next, rs.turn(s))
 }
 
 // judgeUpTo is judge for askUpTo.
 func (rs *ruleset) judgeUpTo(s *subject, level int) time.Time {
 	rs.askUpTo(s, level)
 	next, _ := s.asks.NextChange()
-	return sooner(next, rs.nextCounted(s, level))
+	return sooner(sooner(next, rs.turn(s)), rs.nextCounted(s, level))
 }
 
 // refer lets rules that refer to a segment know who is in it.
@@ -357,6 +385,22 @@ func (s *subject) refer(i int, in bool) {
 	for _, v := range s.pairs {
 		v.Members.Set(i, in)
 	}
+	if s.set.Staged(i) {
+		for _, v := range s.pairs {
+			s.set.SetStage(v)
+		}
+	}
+}
+
+// stage is the stage of a subject whose segments were found, and the segment that
+// gives it; "" for none.
+func (rs *ruleset) stage(s *subject) (stage, by string) {
+	for i := range rs.list {
+		if c := &rs.list[i]; s.in.Has(i) && c.def.Stage != "" {
+			return c.def.Stage, c.def.Name
+		}
+	}
+	return "", ""
 }
 
 // sooner is the earlier of two instants, of which zero means never.

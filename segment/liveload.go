@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"slices"
 
+	"github.com/seguemta/segue/segment/rule"
 	"github.com/seguemta/segue/segment/store"
 )
 
@@ -57,6 +58,9 @@ func (d *DB) plan(rs *ruleset) [16]byte {
 		c := &rs.list[i]
 		fmt.Fprintf(h, "%q%x", c.def.Name, c.identity)
 	}
+	if rs.ranked {
+		fmt.Fprint(h, "ranked")
+	}
 	return [16]byte(h.Sum(nil))
 }
 
@@ -85,6 +89,9 @@ func (d *DB) loadSegments(defs []Definition) error {
 		return err
 	}
 	if err := d.loadTallies(); err != nil {
+		return err
+	}
+	if err := d.loadRanks(); err != nil {
 		return err
 	}
 	build, found, err := d.store.Building()
@@ -122,7 +129,7 @@ func (d *DB) restore(old []store.Segment) (*ruleset, error) {
 	defs := make([]Definition, 0, len(old))
 	for i := range old {
 		x := &old[i]
-		def := Definition{Name: x.Name, Version: x.Version, Where: x.Where, Include: x.Include, Exclude: x.Exclude}
+		def := Definition{Name: x.Name, Version: x.Version, Where: x.Where, Include: x.Include, Exclude: x.Exclude, Stage: x.Stage}
 		if at := next.find(x.Name); at >= 0 {
 			def.Order = next.list[at].def.Order
 		}
@@ -132,10 +139,14 @@ func (d *DB) restore(old []store.Segment) (*ruleset, error) {
 	if err != nil {
 		return nil, err
 	}
+	var what rule.Change
 	for i := range rs.list {
 		c := &rs.list[i]
 		for j := range old {
 			if x := &old[j]; x.Name == c.def.Name {
+				if c.rule != nil && c.identity != x.Identity && slices.Contains(c.rule.Reads(), "stage") {
+					what.Segments = append(what.Segments, i)
+				}
 				c.roster = newRoster(x.ID, x.Generation)
 				c.roster.since = x.Since
 				c.identity = x.Identity
@@ -151,8 +162,20 @@ func (d *DB) restore(old []store.Segment) (*ruleset, error) {
 			c.frozen, c.err = true, nil
 		}
 	}
+	rs.freezeStaged(what)
 	d.live.freeze(rs)
 	return rs, nil
+}
+
+// freezeStaged leaves the members of segments as they are that read the stage,
+// where it would follow from segments in another order than their members do. What
+// can be asked is chosen afterwards.
+func (rs *ruleset) freezeStaged(what rule.Change) {
+	for _, i := range append(what.Segments, rs.set.Affected(what)...) {
+		if c := &rs.list[i]; c.rule != nil {
+			c.rule, c.frozen = nil, true
+		}
+	}
 }
 
 // adopt makes the configured segments those that mail goes by, if the members of

@@ -3,6 +3,7 @@
 package segment
 
 import (
+	"math/bits"
 	"time"
 
 	"github.com/seguemta/segue/mta/rfc5321"
@@ -70,20 +71,21 @@ func orCorrupt(err error) error {
 // matches evaluates every segment that mail goes by, in order.
 func (d *DB) matches(rs *ruleset, s *subject) []Match {
 	rs.ask(s, rs.every)
+	for _, i := range rs.frozen {
+		s.in.Set(i, d.member(&rs.list[i], s.id))
+	}
 	n := 0
-	for i := range rs.list {
-		c := &rs.list[i]
-		s.in.Set(i, !c.removed && (s.in.Has(i) || c.frozen && d.member(c, s.id)))
-		if s.in.Has(i) {
-			n++
-		}
+	for w := range s.in {
+		s.in[w] &= rs.served[w]
+		n += bits.OnesCount64(s.in[w])
 	}
 	if n == 0 {
 		return nil
 	}
 	list := make([]Match, 0, n)
-	for i := range rs.list {
-		if c := &rs.list[i]; s.in.Has(i) {
+	for w, word := range s.in {
+		for ; word != 0; word &= word - 1 {
+			c := &rs.list[w<<6+bits.TrailingZeros64(word)]
 			list = append(list, Match{Name: c.def.Name, Version: c.def.Version})
 		}
 	}

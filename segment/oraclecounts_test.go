@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/seguemta/segue/mta/event"
+	"github.com/seguemta/segue/segment/score"
 	"github.com/seguemta/segue/segment/tier"
 )
 
@@ -27,6 +28,7 @@ type office struct {
 	now    time.Time
 
 	known map[string]map[*worker]bool // answers at this moment
+	most  int                         // of how many contacts the score of an account is made; 0 = nobody has a score
 }
 
 type worker struct {
@@ -34,6 +36,8 @@ type worker struct {
 	signed time.Time
 	roles  map[string]string // by account
 	events []event.Event
+	limit  float64
+	acts   []act
 }
 
 // clause is a rule as text, and as what it means for a contact in an account, ""
@@ -71,8 +75,11 @@ func (c clause) not() clause {
 }
 
 // plainClause asks one thing of the contact itself.
-func plainClause(rng *rand.Rand) clause {
-	s, n := randomStatus(rng), 1+rng.IntN(60)
+func plainClause(rng dice) clause {
+	if rng.scored && rng.IntN(3) > 0 {
+		return scoreClause(rng)
+	}
+	s, n := randomStatus(rng.Rand), 1+rng.IntN(60)
 	switch rng.IntN(6) {
 	case 0:
 		return clause{fmt.Sprintf("contact.status == %q", s), func(_ *office, p *worker, _ string) bool { return p.status == s }}
@@ -98,7 +105,7 @@ func plainClause(rng *rand.Rand) clause {
 }
 
 // countClause asks about the colleagues, some of it by way of a segment.
-func countClause(rng *rand.Rand, segments []string) clause {
+func countClause(rng dice, segments []string) clause {
 	inner := plainClause(rng)
 	if rng.IntN(2) == 0 {
 		inner = inner.or(plainClause(rng))
@@ -135,8 +142,11 @@ func countClause(rng *rand.Rand, segments []string) clause {
 	}
 }
 
-func randomClause(rng *rand.Rand, segments []string) clause {
+func randomClause(rng dice, segments []string) clause {
 	c := countClause(rng, segments)
+	if rng.scored && rng.IntN(2) == 0 {
+		c = plainClause(rng)
+	}
 	for range rng.IntN(3) {
 		b := plainClause(rng)
 		if rng.IntN(3) == 0 {
@@ -164,6 +174,8 @@ type officeLife struct {
 	next map[string]clause
 	n    int // of files and messages
 	seq  uint64
+
+	scores *score.Model
 }
 
 func (x *officeLife) redefine() {
@@ -174,7 +186,7 @@ func (x *officeLife) redefine() {
 	below := []string{}
 	for _, name := range []string{"a", "b", "c", "d", "e"} {
 		if _, ok := x.next[name]; !ok || x.rng.IntN(3) == 0 {
-			x.next[name] = randomClause(x.rng, below)
+			x.next[name] = randomClause(dice{x.rng, x.scores != nil}, below)
 		}
 		below = append(below, name)
 	}
@@ -186,7 +198,7 @@ func (x *officeLife) open() {
 	for name, c := range x.next {
 		o.Segments = append(o.Segments, Definition{Name: name, Where: c.text})
 	}
-	o.Now = func() time.Time { return x.o.now }
+	o.Scores, o.Now = x.scores, func() time.Time { return x.o.now }
 	o.VerifyEvery = time.Minute
 	o.private.buildLater, o.private.window = true, 8
 	x.d = open(x.t, o)
@@ -202,17 +214,17 @@ func (x *officeLife) worker() (string, *worker) {
 
 // rows imports some rows in one commit: attributes, and where somebody works.
 func (x *officeLife) rows() {
-	text := "email,contact.status,contact.signed_up,account,group_id,account.plan\n"
+	text := "email,contact.status,contact.score,contact.signed_up,account,group_id,account.plan\n"
 	for range 1 + x.rng.IntN(4) {
 		address, p := x.worker()
-		p.status = randomStatus(x.rng)
+		p.status, p.limit = randomStatus(x.rng), float64(x.rng.IntN(90))+0.37
 		p.signed = x.o.now.Add(-time.Duration(x.rng.IntN(80*24)) * time.Hour).Truncate(time.Second)
 		account := fmt.Sprintf("acme%d", x.rng.IntN(3))
 		if _, ok := p.roles[account]; !ok {
 			p.roles[account] = ""
 		}
 		x.o.plans[account] = randomStatus(x.rng)
-		text += fmt.Sprintf("%s,%s,%s,%s,%s,%s\n", address, p.status, p.signed.Format(time.RFC3339), account, account, x.o.plans[account])
+		text += fmt.Sprintf("%s,%s,%v,%s,%s,%s,%s\n", address, p.status, p.limit, p.signed.Format(time.RFC3339), account, account, x.o.plans[account])
 	}
 	x.n++
 	if _, _, err := load(x.t, x.d, fmt.Sprintf("%d.csv", x.n), text); err != nil {
@@ -316,6 +328,9 @@ func (x *officeLife) reopen() {
 
 func (x *officeLife) step() string {
 	switch n := x.rng.IntN(20); {
+	case x.scores != nil && x.rng.IntN(4) == 0:
+		x.visits()
+		return "visits"
 	case n < 5:
 		x.rows()
 		return "rows"
@@ -392,16 +407,21 @@ func (x *officeLife) check(what string) {
 // account, also by way of segments that do.
 func TestOracleOfColleagues(t *testing.T) {
 	for seed := range lives(t, 2) {
-		rng := rand.New(rand.NewPCG(seed, 5))
-		x := &officeLife{t: t, rng: rng, fs: vfs.NewCrashableMem(), o: &office{people: map[string]*worker{}, plans: map[string]string{}, now: t0()}}
-		x.redefine()
-		x.open()
-		settle(t, x.d)
-		for step := range 120 {
-			x.check(fmt.Sprintf("seed %d, step %d, %s", seed, step, x.step()))
-		}
-		if err := x.d.Close(); err != nil {
-			t.Fatal(err)
-		}
+		x := &officeLife{t: t, rng: rand.New(rand.NewPCG(seed, 5)), o: &office{}}
+		x.live(seed)
+	}
+}
+
+func (x *officeLife) live(seed uint64) {
+	x.fs = vfs.NewCrashableMem()
+	x.o.people, x.o.plans, x.o.now = map[string]*worker{}, map[string]string{}, t0()
+	x.redefine()
+	x.open()
+	settle(x.t, x.d)
+	for step := range 120 {
+		x.check(fmt.Sprintf("seed %d, step %d, %s", seed, step, x.step()))
+	}
+	if err := x.d.Close(); err != nil {
+		x.t.Fatal(err)
 	}
 }

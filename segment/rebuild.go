@@ -79,6 +79,7 @@ type found struct {
 	answers []answer    // where the pass counts contacts
 	arms    []armed
 	series  []record // contacts whose series were made
+	ranks   []foundRank
 }
 
 // ids lists the members of a segment that were found.
@@ -129,6 +130,9 @@ func (d *DB) judgeRange(ctx context.Context, first, last uint64, now time.Time, 
 	}
 	err := w.contacts(func(id uint64) error {
 		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := out.rank(d, &w.s, w, level); err != nil {
 			return err
 		}
 		next := sooner(w.until, rs.judgeUpTo(&w.s, level))
@@ -189,6 +193,9 @@ func (d *DB) takeWindow(from, to uint64, parts []found) error {
 	for _, p := range parts {
 		t.armAll(p.arms)
 		t.keepAll(p.series)
+		if err := t.rankFound(p.ranks); err != nil {
+			return err
+		}
 	}
 	l.take(from, to, parts, gone)
 	var list []saved

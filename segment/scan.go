@@ -48,7 +48,7 @@ func (rs *ruleset) see(d *DB) {
 	if rs.scored && d.scores != nil {
 		add(d.scores.Reads())
 	}
-	x.pairs = x.pairs || x.accounts
+	x.pairs = x.pairs || x.accounts || rs.ranked
 	for slot := range d.schema.Len() {
 		if names[d.schema.Name(slot)] {
 			x.slots = append(x.slots, slot)
@@ -138,7 +138,7 @@ func (w *scan) read(id uint64, c *store.Contact) error {
 	s, x := &w.s, &w.rs.sight
 	w.have = c
 	w.retier(w.state(id))
-	s.id = id
+	s.id, s.standings = id, s.standings[:0]
 	v := s.pair(0)
 	v.ClearSlots(x.slots)
 	v.Now, v.Contact = w.now, id

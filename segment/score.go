@@ -76,15 +76,17 @@ func (t *tx) rate(id uint64, e *rule.Event) error {
 // rate puts the scores of a subject where rules read them. Its fit is that of
 // the account that it fits best with.
 func (s *subject) rate(d *DB, from source) error {
-	state, err := from.behaviour(s.id)
+	best, state, err := s.totalOf(d, from)
 	if err != nil {
 		return err
 	}
-	best := s.fits(d.scores)
 	for _, v := range s.pairs {
 		d.scores.Fill(v, best, state)
 	}
-	return nil
+	if !s.ranked {
+		return nil
+	}
+	return s.scoreAccounts(d, from)
 }
 
 func (s *subject) fits(m *score.Model) float64 {

@@ -119,7 +119,9 @@ type DB struct {
 	live     live
 	erased   erasedSet
 	accounts accountCache
-	stats    statistics
+
+	standings standings
+	stats     statistics
 
 	verifyEvery  time.Duration
 	window, kept uint64 // contacts of one step of a build, and of what is stored of it

@@ -21,6 +21,8 @@ type Definition struct {
 
 	Include []string // lists whose contacts are in, whatever the rule says
 	Exclude []string // lists whose contacts are not
+
+	Stage string // that its members are in, unless one before it says another; "" = it says none
 }
 
 // RuleVersion is the version of a rule's text: a hash, of 53 bits so that it
@@ -43,6 +45,7 @@ type Info struct {
 	Order      int     `json:"order"`
 	Version    uint64  `json:"version"` // of the configured rule
 	Where      string  `json:"where"`
+	Stage      string  `json:"stage,omitempty"`
 	Error      string  `json:"error,omitempty"`      // why it has no members
 	State      string  `json:"state"`                // live | building | failed
 	Progress   float64 `json:"progress,omitempty"`   // of building, 0 to 1
@@ -62,7 +65,7 @@ func (d *DB) Segments() []Info {
 	list := make([]Info, 0, len(rs.list))
 	for i := range rs.list {
 		c := &rs.list[i]
-		info := Info{Name: c.def.Name, Order: c.def.Order, Version: c.def.Version, Where: c.def.Where, State: StateLive}
+		info := Info{Name: c.def.Name, Order: c.def.Order, Version: c.def.Version, Where: c.def.Where, Stage: c.def.Stage, State: StateLive}
 		if at := l.current.find(c.def.Name); at >= 0 {
 			r := l.current.list[at].roster
 			info.Members, info.Generation = r.size(), r.generation

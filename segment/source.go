@@ -17,6 +17,7 @@ type stored struct {
 	have     *store.Contact           // read already; nil = read it
 	past     *[]store.Series          // the same
 	answers  func(answer)             // told what is found of an account's contacts; nil = nobody is
+	alone    *alone                   // computes the scores of accounts; nil = they are known
 }
 
 func (d *DB) stored() *stored { return &stored{d: d} }

@@ -45,6 +45,7 @@ func (d *DB) swap() (bool, error) {
 	}
 	l.mu.Lock()
 	l.current, l.next, l.window = l.next, nil, 0
+	l.ranks = l.current.ranks
 	l.counts.list = slices.DeleteFunc(l.counts.list, func(x *tally) bool { return !slices.Contains(l.current.tallies, x) })
 	l.mu.Unlock()
 	l.keep(l.current.keys())
@@ -105,6 +106,9 @@ func (t *tx) swap(now time.Time) error {
 			t.b.DeleteCounted(x.identity)
 		}
 	}
+	if l.ranks != nil && l.next.ranks == nil {
+		t.b.Ranking(store.Ranking{Identity: l.ranks.identity}) // nobody keeps them from now on
+	}
 	t.b.SegmentIDs(last)
 	t.b.DeleteBuild()
 	t.b.Kept(l.next.keys())
@@ -116,7 +120,7 @@ func (t *tx) swap(now time.Time) error {
 func storedSegment(c *compiled) store.Segment {
 	return store.Segment{
 		Name: c.def.Name, ID: c.roster.id, Generation: c.roster.generation, Since: c.roster.since, Version: c.def.Version,
-		Identity: c.identity, Where: c.def.Where, Include: c.def.Include, Exclude: c.def.Exclude,
+		Identity: c.identity, Where: c.def.Where, Include: c.def.Include, Exclude: c.def.Exclude, Stage: c.def.Stage,
 	}
 }
 

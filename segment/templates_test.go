@@ -74,7 +74,7 @@ func newTemplateTalk(tb testing.TB, tp *templates.Template) *templateTalk {
 	k.o = testOptions(tb, vfs.NewMem())
 	k.o.Schema, k.o.Segments = schema, nil
 	for i, s := range tp.Segments {
-		k.o.Segments = append(k.o.Segments, Definition{Name: s.Name, Order: i, Where: s.Where, Include: s.Include, Exclude: s.Exclude})
+		k.o.Segments = append(k.o.Segments, Definition{Name: s.Name, Order: i, Where: s.Where, Include: s.Include, Exclude: s.Exclude, Stage: s.Stage})
 	}
 	k.o.Scores = points(tb, schema, tp)
 	k.o.Now = func() time.Time { return k.now }

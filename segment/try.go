@@ -78,11 +78,12 @@ func (d *DB) Try(ctx context.Context, def Definition) (Trial, error) {
 // the members count as they are.
 func (d *DB) try(ctx context.Context, rs *ruleset, at, most int, out *Trial) (hits uint64, err error) {
 	c := &rs.list[at]
-	refers := strings.Contains(c.def.Where, "segment")
+	refers := refers(c.def.Where)
 	s := &subject{}
-	s.fit(rs)
 	from := d.stored()
 	from.accounts = map[uint64]*knownAccount{}
+	from.alone = d.tryRanks(rs)
+	s.fit(rs)
 	now, f := d.settled(), tryFeeds(rs, at)
 	counts := d.tryCounts(rs, at, &f, now)
 	err = d.sample(ctx, most, func(id uint64, record *store.Contact) error {
@@ -109,6 +110,11 @@ func (d *DB) try(ctx context.Context, rs *ruleset, at, most int, out *Trial) (hi
 		return nil
 	})
 	return hits, err
+}
+
+// refers reports whether a rule may ask for the members of others.
+func refers(text string) bool {
+	return strings.Contains(text, "segment") || strings.Contains(text, "stage")
 }
 
 // tryFeeds is the series that one segment of a ruleset reads: none of them is kept.

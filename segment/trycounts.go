@@ -67,7 +67,7 @@ func (c *tryCounts) fill(s *subject, from *stored) error {
 // to, the members count as they are.
 func (c *tryCounts) count(account uint64, accounts *stored) ([]rule.Count, error) {
 	list := make([]rule.Count, len(c.which))
-	refers := strings.Contains(c.rs.texts(c.which), "segment")
+	refers := refers(c.rs.texts(c.which))
 	err := c.d.store.ContactsBehind(account, 0, func(contact uint64) error {
 		record, err := c.d.stored().contact(contact)
 		if errors.Is(err, store.ErrCorrupt) {
@@ -76,7 +76,7 @@ func (c *tryCounts) count(account uint64, accounts *stored) ([]rule.Count, error
 		if err != nil {
 			return err
 		}
-		from := &stored{d: c.d, accounts: accounts.accounts, have: record}
+		from := &stored{d: c.d, accounts: accounts.accounts, have: record, alone: accounts.alone}
 		if from.past, err = c.d.trySeries(c.feeds, contact); err != nil {
 			return err
 		}

@@ -69,6 +69,7 @@ type tx struct {
 	judging
 
 	scores   map[uint64]*score.State
+	ranking  ranking
 	pending  map[uint64][]rule.Event // opens and clicks that are held
 	held     map[store.HeldKey]*holding
 	gateways map[string]*signal.Domain // by recipient domain
@@ -296,6 +297,7 @@ func (t *tx) commit() error {
 	t.stage()
 	t.stageScores()
 	t.stageCounts()
+	t.stageRanks()
 	t.stageHits()
 	for i := range t.suppress {
 		t.b.Suppress(&t.suppress[i])
@@ -350,6 +352,7 @@ func (t *tx) stage() {
 
 func (t *tx) publish() {
 	t.d.accounts.forget(t.accounts)
+	t.d.standings.forget(t.ranking.accounts)
 	m := &t.d.mem
 	m.mu.Lock()
 	for id, st := range t.states {

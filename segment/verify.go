@@ -113,6 +113,12 @@ func (d *DB) disagrees(id uint64, now time.Time) (string, error) {
 	if wrong != "" {
 		return wrong, nil
 	}
+	if rs.ranks != nil {
+		is := d.rank(s)
+		if have, _, err := d.store.Ranked(id); err != nil || !have.Equal(&is) && len(have.Accounts)+len(is.Accounts) > 0 {
+			return "its score among its colleagues", err
+		}
+	}
 	for i := range rs.list {
 		c := &rs.list[i]
 		if c.rule != nil && c.roster != nil && s.in.Has(i) != c.roster.has(id) {
@@ -122,7 +128,11 @@ func (d *DB) disagrees(id uint64, now time.Time) (string, error) {
 	if d.live.next != nil && id > d.live.build.Cursor {
 		return "", nil // its deadline is set when the pass comes there
 	}
-	if next != 0 && next > d.live.turned.Second && (have.second == 0 || have.second > next) {
+	late := next
+	if rs.ranks != nil { // computed at another moment, the turn of an account's score is rounded otherwise
+		late++
+	}
+	if next != 0 && next > d.live.turned.Second && (have.second == 0 || have.second > late) {
 		return "deadline", nil
 	}
 	return "", nil

@@ -146,6 +146,9 @@ func (d *DB) Rebuild(name string) error {
 func (d *DB) beginAgain(next *ruleset, at int) error {
 	l := &d.live
 	d.shareTallies(next)
+	if next.ranked {
+		next.ranks = l.ranks
+	}
 	b := d.store.Batch()
 	defer b.Close()
 	generation := l.build.Generation

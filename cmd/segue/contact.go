@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -41,6 +42,9 @@ func membership(m api.Membership) string {
 	if m.Role != "" {
 		text += " (" + m.Role + ")"
 	}
+	if m.Score != nil {
+		text += fmt.Sprintf(", score %.1f", *m.Score)
+	}
 	return text
 }
 
@@ -48,6 +52,14 @@ func (a *app) contact(c api.Contact) error {
 	tier := c.Tier
 	if c.TierReason != "" {
 		tier += " (" + c.TierReason + ")"
+	}
+	stage := c.Stage
+	if c.StageBy != "" {
+		stage += " (because of segment " + c.StageBy + ")"
+	}
+	score := ""
+	if x := c.Scores; x != nil {
+		score = fmt.Sprintf("%.1f: fit %.1f, behaviour %s", x.Score, x.Fit, x.Why)
 	}
 	list := [][2]string{{"contact", c.Address}, {"user id", c.UserID}}
 	for _, m := range c.Accounts {
@@ -60,6 +72,8 @@ func (a *app) contact(c api.Contact) error {
 		{"time zone", c.TimeZone},
 		{"source", c.Source},
 		{"tier", tier},
+		{"stage", stage},
+		{"score", score},
 		{"segments", strings.Join(c.Segments, " ")},
 		{"first sent", a.when(c.FirstSent)},
 		{"last sent", a.when(c.LastSent)},

@@ -167,7 +167,8 @@ func (e *engine) Contact(_ context.Context, address string) (api.Contact, error)
 	}
 	return api.Contact{
 		Address: address, ID: 7, Account: "acme", Tier: "cooling", TierReason: "last engaged 60 days ago", Segments: []string{"trial", "eu"}, Sends: 9, SendsSince: 4,
-		Accounts: []api.Membership{{Name: "Acme", GroupID: "g1", Parent: "Holding", Role: "champion"}, {Name: "Acme"}},
+		Accounts: []api.Membership{{Name: "Acme", GroupID: "g1", Parent: "Holding", Role: "champion", Score: new(70.25)}, {Name: "Acme"}},
+		Stage:    "trial", StageBy: "trials", Scores: &api.ContactScores{Score: 70.25, Fit: 50, Behaviour: 20.25, Why: "20.2 of 50"},
 		LastSent: e.start.Add(-49 * time.Hour), Attributes: map[string]string{"contact.status": "trial"},
 		Suppressions: []api.Suppression{{Address: address, Reason: "complaint", Scope: "stream:marketing", Source: "feedback", Created: time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)}},
 	}, nil

@@ -76,6 +76,7 @@ func (a *app) segment(d *api.SegmentDetail, days int) error {
 	err := a.pairs(
 		[2]string{"segment", d.Name},
 		[2]string{"rule", oneLine(d.Rule)},
+		[2]string{"stage", d.Stage},
 		[2]string{"state", stateOf(&d.Segment)},
 		[2]string{"error", strings.ReplaceAll(d.Error, "\n", "; ")},
 		[2]string{"order", number(d.Order)},

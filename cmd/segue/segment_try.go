@@ -137,6 +137,9 @@ func (a *app) examined(p *api.SegmentExamined) error {
 			if r.Missing {
 				value = "missing"
 			}
+			if r.Because != "" {
+				value += " because of segment " + r.Because
+			}
 			b.WriteString([]string{"  [", ", "}[min(i, 1)] + r.Name + " = " + value)
 		}
 		if len(c.Reads) > 0 {

@@ -213,6 +213,9 @@ type Contact struct {
 	Consent      time.Time         `json:"consent_at,omitzero"`
 	Tier         string            `json:"tier"`
 	TierReason   string            `json:"tier_reason"`
+	Stage        string            `json:"stage,omitempty"`            // that of the first segment with one that the contact is in
+	StageBy      string            `json:"stage_by_segment,omitempty"` // which is this one
+	Scores       *ContactScores    `json:"scores,omitempty"`           // absent without [[score]]
 	Segments     []string          `json:"segments"`
 	FirstSent    time.Time         `json:"first_sent_at,omitzero"`
 	LastSent     time.Time         `json:"last_sent_at,omitzero"`
@@ -232,6 +235,15 @@ type Membership struct {
 	Parent  string    `json:"parent,omitempty"` // the account it is a part of
 	Role    string    `json:"role,omitempty"`   // of the contact
 	Since   time.Time `json:"since,omitzero"`
+	Score   *float64  `json:"score,omitempty"` // of the account; absent without [[score]], and for very large accounts where no rule reads it
+}
+
+// ContactScores is what a contact scores now.
+type ContactScores struct {
+	Score     float64 `json:"score"`
+	Fit       float64 `json:"fit"`
+	Behaviour float64 `json:"behaviour"`
+	Why       string  `json:"behaviour_reason"`
 }
 
 // Import describes rows to import.

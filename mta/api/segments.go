@@ -15,6 +15,7 @@ type Segment struct {
 	Order      int              `json:"order"`
 	Version    uint64           `json:"version"`
 	Rule       string           `json:"rule"`
+	Stage      string           `json:"stage,omitempty"`    // that its members are in
 	State      string           `json:"state"`              // live, building or failed
 	Progress   float64          `json:"progress,omitempty"` // of building, 0 to 1
 	Error      string           `json:"error,omitempty"`    // why it has no members
@@ -164,6 +165,7 @@ type SegmentReading struct {
 	Name    string `json:"name"`
 	Value   string `json:"value,omitempty"`
 	Missing bool   `json:"missing,omitempty"`
+	Because string `json:"because,omitempty"` // of a stage: the segment that gives it
 }
 
 // Segments implements [Methods].

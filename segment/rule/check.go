@@ -21,14 +21,16 @@ type source struct {
 	faults   []*Error
 	literals int // items of all lists so far
 	refs     []reference
-	filter   bool // inside where
-	inner    bool // inside a condition about an account's contacts
+	stage    common.Location // where it first reads the stage, nil = nowhere
+	filter   bool            // inside where
+	inner    bool            // inside a condition about an account's contacts
 }
 
 // reference is where a rule refers to a segment.
 type reference struct {
-	name string
-	at   common.Location
+	name  string
+	at    common.Location
+	stage bool // by reading the stage, of which that segment gives one
 }
 
 // analyze parses and checks a text; faults are collected in the source.

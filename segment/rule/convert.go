@@ -141,6 +141,9 @@ func (src *source) operand(e ast.Expr) *Operand {
 		if e.AsIdent() == "now" {
 			return &Operand{Now: true}
 		}
+		if e.AsIdent() == stageName && src.stage == nil {
+			src.stage = src.start(e)
+		}
 		return &Operand{Attr: e.AsIdent()}
 	case ast.SelectKind:
 		if name, ok := propertyName(e); ok {

@@ -91,7 +91,7 @@ func (src *source) bucket(arg ast.Expr) *Operand {
 // rules are read.
 func (src *source) segment(arg ast.Expr) Node {
 	name := src.literalName(arg, "segment", "a name")
-	src.refs = append(src.refs, reference{name, src.start(arg)})
+	src.refs = append(src.refs, reference{name: name, at: src.start(arg)})
 	return Node{Kind: KindSegment, Segment: name}
 }
 

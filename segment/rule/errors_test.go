@@ -40,8 +40,8 @@ func TestRules(t *testing.T) {
 }
 
 // TestSets runs testdata/sets/*: definitions, one on a line, as "name: where"
-// and after a semicolon "+list" and "-list" for included and excluded ones, and what becomes of
-// them.
+// and after a semicolon "+list" and "-list" for included and excluded ones and
+// "=stage", and what becomes of them.
 func TestSets(t *testing.T) {
 	s := testSchema(t)
 	datadriven.Walk(t, "testdata/sets", func(t *testing.T, path string) {
@@ -59,6 +59,9 @@ func TestSets(t *testing.T) {
 					}
 					if list, ok := strings.CutPrefix(word, "-"); ok {
 						def.Exclude = append(def.Exclude, list)
+					}
+					if stage, ok := strings.CutPrefix(word, "="); ok {
+						def.Stage = stage
 					}
 				}
 				def.Where = strings.TrimSpace(where)

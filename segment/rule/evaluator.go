@@ -86,6 +86,7 @@ func (e *Evaluator) begin(pairs []*Values, which Selection) {
 			}
 		}
 	}
+	t.setStages(pairs)
 	for len(e.open) < len(pairs) {
 		e.open = append(e.open, make(Bits, len(e.in)))
 		e.left = append(e.left, make(Bits, len(e.in)))
@@ -138,6 +139,9 @@ func (e *Evaluator) ask(place int) {
 		if t.Referred(i) {
 			for _, v := range e.pairs {
 				v.Members.Set(i, true)
+			}
+			if t.Staged(i) {
+				t.setStages(e.pairs)
 			}
 		}
 		return

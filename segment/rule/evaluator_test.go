@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,6 +23,7 @@ func oneByOne(set *Set, pairs []*Values, which map[int]bool, count func(k int)) 
 		}
 		return pairs[:1]
 	}
+	set.setStages(pairs)
 	for _, i := range set.Order() {
 		for _, k := range set.First(i) {
 			count(k)
@@ -32,6 +34,7 @@ func oneByOne(set *Set, pairs []*Values, which map[int]bool, count func(k int)) 
 				v.Members.Set(i, in[i])
 			}
 		}
+		set.setStages(pairs)
 	}
 	for i := range in {
 		for _, v := range of(i) {
@@ -46,7 +49,12 @@ func oneByOne(set *Set, pairs []*Values, which map[int]bool, count func(k int)) 
 // several are definitions that share attributes and conditions.
 func (g generator) several() []Definition {
 	defs := g.definitions()
-	leaves := []string{`segment("s0")`, `role != "nobody"`, `events("A").count() >= 2`}
+	for i := range defs {
+		if where := defs[i].Where; g.chance(40) && !strings.Contains(where, "stage") && !strings.Contains(where, "segment(") { // no circles
+			defs[i].Stage = pick(g, "stage", "x", "y")
+		}
+	}
+	leaves := []string{`stage == "x"`, `!has(stage)`, `segment("s0")`, `role != "nobody"`, `events("A").count() >= 2`}
 	for range 6 {
 		leaves = append(leaves, tierFix(g.leaf()))
 	}

@@ -19,8 +19,9 @@ type Condition struct {
 
 // Reading is a name in a condition and what stood there.
 type Reading struct {
-	Name  string `json:"name"`
-	Value Value  `json:"value"`
+	Name    string `json:"name"`
+	Value   Value  `json:"value"`
+	Because string `json:"because,omitempty"` // of a stage: the segment that gives it
 }
 
 // String is the condition for people: its text, what it read, its result.
@@ -37,6 +38,9 @@ func (c Condition) String() string {
 			b.WriteString("missing")
 		} else {
 			b.WriteString(r.Value.String())
+		}
+		if r.Because != "" {
+			b.WriteString(" because of segment " + r.Because)
 		}
 	}
 	if len(c.Reads) > 0 {
@@ -87,7 +91,7 @@ func (r *Rule) explain(n Node, around Condition, v *Values, out *[]Condition) {
 			}
 		}
 		if n.Kind == KindSegment {
-			around.Reads = []Reading{{around.Text, BooleanValue(around.Result)}}
+			around.Reads = []Reading{{Name: around.Text, Value: BooleanValue(around.Result)}}
 		}
 		*out = append(*out, around)
 	}
@@ -114,7 +118,11 @@ func (r *Rule) read(o *Operand, v *Values) (Reading, bool) {
 		}
 	default:
 		slot, _ := c.slot(o)
-		return Reading{o.Attr, v.Slots[slot]}, true
+		out = Reading{Name: o.Attr, Value: v.Slots[slot]}
+		if slot == SlotStage {
+			_, out.Because = r.set.Stage(v.Members)
+		}
+		return out, true
 	}
 	out.Name = p.out.String()
 	return out, true

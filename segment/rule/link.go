@@ -97,7 +97,11 @@ func (l *linker) circle(i int, component []int) {
 	}
 	for _, r := range l.sources[i].refs {
 		if l.set.names[r.name] == path[1] {
-			l.set.errs[i] = faultAt(r.at, "the segment refers to itself: "+strings.Join(names, " -> "), "break the circle")
+			hint := "break the circle"
+			if r.stage {
+				hint = "break the circle: whoever reads the stage refers to each segment that has one"
+			}
+			l.set.errs[i] = faultAt(r.at, "the segment refers to itself: "+strings.Join(names, " -> "), hint)
 			return
 		}
 	}

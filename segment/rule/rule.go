@@ -15,7 +15,8 @@
 // A rule reads declared attributes, contact.x and account.x, and the built-in
 // names:
 //
-//	tier, stage                  text: of the contact
+//	tier                         text: of the contact
+//	stage                        text: that of the first segment with one that the contact is in
 //	score, fit, behaviour        number: scores; they fade as time goes on
 //	account_score                number: of the account
 //	role                         text: of the contact in the account
@@ -120,6 +121,8 @@ import (
 	"fmt"
 	"slices"
 	"unicode/utf8"
+
+	"cel.dev/cel-go/common"
 )
 
 // Rule is a compiled rule. It is immutable and safe for concurrent use.
@@ -182,14 +185,15 @@ func (s *Schema) parse(text string) (*parsed, error) {
 	if err != nil {
 		return nil, &Error{Line: 1, Column: 1, Text: err.Error()}
 	}
-	return &parsed{node, canonical, src.refs}, nil
+	return &parsed{node, canonical, src.refs, src.stage}, nil
 }
 
 // parsed is a rule before it knows others.
 type parsed struct {
-	node Node
-	text string
-	refs []reference
+	node  Node
+	text  string
+	refs  []reference
+	stage common.Location // where it first reads the stage, nil = nowhere
 }
 
 // CompileNode compiles a stored tree. It goes through the text, so that one

@@ -5,6 +5,7 @@ package rule
 import (
 	"crypto/sha256"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 )
@@ -15,6 +16,7 @@ type Definition struct {
 	Name             string
 	Where            string // CEL; may be empty where Include is not
 	Include, Exclude []string
+	Stage            string // that its members are in; "" = none
 }
 
 // Set is the rules of all segments, compiled together: they refer to each other
@@ -34,6 +36,7 @@ type Set struct {
 	series  []SeriesSpec
 	counted []Counted
 	known   map[[16]byte]int // series and counted conditions, by key
+	stages  []staged
 	index   index
 	nesting nesting
 
@@ -60,6 +63,10 @@ func (s *Schema) CompileSet(defs []Definition) *Set {
 			p = &parsed{}
 		}
 		sources[i], t.errs[i] = p, err
+	}
+	t.stages = t.stagesOf(defs)
+	for _, p := range sources {
+		t.referToStages(p)
 	}
 	t.link(defs, sources)
 	for _, i := range t.order {
@@ -130,6 +137,7 @@ func (t *Set) build(d *Definition, p *parsed, number int) (*Rule, error) {
 	c := compiler{set: t, pair: paired(&whole), reads: make(map[string]bool)}
 	match, conditions := c.conjunction(&whole)
 	r := &Rule{set: t, node: p.node, whole: whole, text: p.text, paired: c.pair, match: match}
+	c.useStages()
 	if c.err != nil {
 		return nil, &Error{Text: c.err.Error()}
 	}
@@ -172,6 +180,9 @@ func (t *Set) keyOf(c *compiler, parts ...string) [16]byte {
 	}
 	slices.Sort(names)
 	fmt.Fprintf(h, "%q\n", names)
+	if c.reads[stageName] {
+		_, _ = io.WriteString(h, t.stageKey())
+	}
 	for _, i := range c.uses.segments {
 		_, _ = h.Write(t.keys[i][:])
 	}
@@ -224,6 +235,7 @@ func (t *Set) countedOf(n *Node) (int, error) {
 	}
 	c := compiler{set: t, pair: true, reads: make(map[string]bool)}
 	counted := Counted{set: t, text: text, match: c.node(*n)}
+	c.useStages()
 	if c.err != nil {
 		return 0, c.err
 	}

@@ -138,7 +138,7 @@ func (t *Set) maskOf(conditions []int, v *Values) Bits {
 }
 
 // sieved reports whether a condition reads one slot alone, and sees no more of it
-// than its class. It notes the slot.
+// than its class. It notes the slot. The stage is none: it follows from the answers.
 func (t *Set) sieved(n *Node, slot *int) bool {
 	switch n.Kind {
 	case KindNot, KindAll, KindAny:
@@ -156,7 +156,7 @@ func (t *Set) sieved(n *Node, slot *int) bool {
 		return false
 	}
 	at, ok := t.schema.slots[n.Left.Attr]
-	if !ok || *slot >= 0 && *slot != at {
+	if !ok || at == SlotStage || *slot >= 0 && *slot != at {
 		return false
 	}
 	*slot = at

@@ -47,7 +47,8 @@ func (t *ticker) next(v *Values) int64 {
 // NextChange returns the first instant after v.Now at which time alone changes
 // the rule's answer for these values; false if none ever does. The answer is
 // constant until the microsecond before. The built-in tier, segments and counts
-// of contacts change by time as well; whoever sets them knows when.
+// of contacts change by time as well; whoever sets them knows when. Meanwhile v is
+// moved through time: nobody else may look at it.
 func (r *Rule) NextChange(v *Values) (time.Time, bool) {
 	if r == nil || len(r.tickers) == 0 || !r.room.fits(v) {
 		return time.Time{}, false
@@ -59,28 +60,28 @@ func nextChange(match predicate, tickers []ticker, v *Values) (time.Time, bool) 
 	if len(tickers) == 0 {
 		return time.Time{}, false
 	}
-	at := *v
-	answer := match(&at)
+	asked := v.Now
+	defer func() { v.Now = asked }()
+	answer := match(v)
 	var room [8]int64 // most rules have few
 	due := append(room[:0], make([]int64, len(tickers))...)
-	now := v.Now.UnixMicro()
-	for i := range tickers {
-		at.Now = time.UnixMicro(now).UTC()
-		due[i] = tickers[i].next(&at)
+	for i := range tickers { // each moves v as it looks ahead
+		due[i] = tickers[i].next(v)
+		v.Now = asked
 	}
 	for {
-		now = slices.Min(due)
+		now := slices.Min(due)
 		if now == never {
 			return time.Time{}, false
 		}
-		at.Now = time.UnixMicro(now).UTC()
-		if match(&at) != answer {
-			return at.Now, true
+		v.Now = time.UnixMicro(now).UTC()
+		if match(v) != answer {
+			return v.Now, true
 		}
 		for i := range tickers {
 			if due[i] == now {
-				at.Now = time.UnixMicro(now).UTC()
-				due[i] = tickers[i].next(&at)
+				due[i] = tickers[i].next(v)
+				v.Now = time.UnixMicro(now).UTC()
 			}
 		}
 	}

@@ -131,10 +131,7 @@ const leastStep = 1000
 
 // best returns the contacts that an account's score is made of, best first.
 func (m *Model) best(lines []line) []int {
-	most := 1
-	if m.options.Account == AccountTop3 {
-		most = 3
-	}
+	most := m.Most()
 	best := make([]int, 0, most+1)
 	for i, l := range lines {
 		at := len(best)

@@ -33,7 +33,7 @@ import "encoding/binary"
 //	d/DAY/HASH            a message id that came on that day since 1970 (4 bytes): HASH is 16 bytes; a = applied, r = rejected (raw)
 //	P/HMAC/SCOPE          suppression: HMAC-SHA256 of the address key (32 bytes), then the scope
 //	f/SEQUENCE            flip: a contact's tier or suppression changed
-//	Ms/NAME               segment whose members are here: id, generation, version, identity, definition
+//	Ms/NAME               segment whose members are here: id, generation, version, identity, definition, stage
 //	Mc/SEGMENT/GEN/CHUNK  members with the same upper 16 bits, a roaring bitmap (portable form); 4, 4 and 2 bytes
 //	Md/SEGMENT/CONTACT    change of members under construction: in or out; 4 and 8 bytes
 //	Mb                    the pass that builds members: plan, generation, last contact done
@@ -51,6 +51,11 @@ import "encoding/binary"
 //	t/SECOND/CONTACT      time wheel: when a contact is judged again; 4 and 8 bytes, no value
 //	b/ID                  behaviour of a contact: identity of the model that folded it (16 bytes), then the state as package
 //	                      segment/score writes it
+//	Ra/ACCOUNT/BASE/ORDER/CONTACT
+//	                      score of a contact in an account: what fades of it and since when. BASE is what stays, ORDER what its
+//	                      fading part is compared by, 8 bytes each and greater ones first; kept where a rule reads account_score
+//	Rc/ID                 the same of a contact, and in which accounts it stands
+//	Rm                    identity of the model that these are by, 16 bytes, and whether all contacts have theirs
 //	Lh/ID/MESSAGE         opens and clicks of one message (a 16-byte hash) by one contact, held and remembered: the second of
 //	                      the entry below, then as package segment/signal writes them
 //	Lt/SECOND/ID/MESSAGE  when those are looked at again: 4, 8 and 16 bytes; empty (raw)
@@ -93,6 +98,9 @@ const (
 	prefixWheel       = "t"
 	prefixErasure     = "E"
 	prefixBehaviour   = "b"
+	prefixRank        = "Ra"
+	prefixRanked      = "Rc"
+	prefixRanking     = "Rm"
 	prefixHeld        = "Lh"
 	prefixHeldDue     = "Lt"
 	prefixGateway     = "Lg"

@@ -23,6 +23,7 @@ type Segment struct {
 	Where      string
 	Include    []string
 	Exclude    []string
+	Stage      string
 }
 
 // Build is a pass over all contacts that makes the members of new definitions.
@@ -38,8 +39,11 @@ type Chunk struct {
 	Number              uint16
 }
 
+// segmentLayout is the newest layout of a segment. Layout 1 had no stage.
+const segmentLayout = 2
+
 func (s *Segment) append(b []byte) []byte {
-	b = append(b, layout)
+	b = append(b, segmentLayout)
 	for _, v := range []uint64{uint64(s.ID), uint64(s.Generation), s.Since, s.Version} {
 		b = binary.AppendUvarint(b, v)
 	}
@@ -51,17 +55,20 @@ func (s *Segment) append(b []byte) []byte {
 			b = appendString(b, name)
 		}
 	}
-	return b
+	return appendString(b, s.Stage)
 }
 
 func decodeSegment(name string, value []byte) (Segment, error) {
-	r := newReader(value)
+	r, version := newReaderUpTo(segmentLayout, value)
 	s := Segment{Name: name, ID: r.uint32(), Generation: r.uint32(), Since: r.uvarint(), Version: r.uvarint()}
 	for i := range s.Identity {
 		s.Identity[i] = r.byte()
 	}
 	s.Where = r.string()
 	s.Include, s.Exclude = r.strings(), r.strings()
+	if version > layout {
+		s.Stage = r.string()
+	}
 	return s, r.done("segment")
 }
 

@@ -88,9 +88,16 @@ func FuzzScore(f *testing.F) {
 	f.Add(x.Append(nil))
 	h := Held{Due: 90, Hits: []byte("hits")}
 	f.Add(h.Append(nil))
+	r := Ranked{Rank{50, 20, 1, 3.5}, []uint64{1, 300}}
+	f.Add(r.Append(nil))
 	f.Fuzz(func(t *testing.T, value []byte) {
 		if x, err := DecodeBehaviour(value); err == nil {
 			if again, err := DecodeBehaviour(x.Append(nil)); err != nil || again.Model != x.Model || !bytes.Equal(again.State, x.State) {
+				t.Fatalf("%+v became %+v: %v", x, again, err)
+			}
+		}
+		if x, err := DecodeRanked(value); err == nil {
+			if again, err := DecodeRanked(x.Append(nil)); err != nil || !again.Equal(&x) {
 				t.Fatalf("%+v became %+v: %v", x, again, err)
 			}
 		}

@@ -99,14 +99,14 @@ func journey(status rule.Attribute) Template {
 		Name: "journey", About: "awareness, consideration, decision, customer, advocate; 30 days without a sign of interest fall back to awareness",
 		Attributes: []rule.Attribute{status},
 		Segments: []rule.Definition{
-			{Name: "journey-advocate", Where: `contact.status == "customer" && events("Referral Made").within(days(365)).count() >= 1`},
-			{Name: "journey-customer", Where: `contact.status == "customer" && !segment("journey-advocate")`},
-			{Name: "journey-decision", Where: `contact.status != "customer"
+			{Name: "journey-advocate", Stage: "advocate", Where: `contact.status == "customer" && events("Referral Made").within(days(365)).count() >= 1`},
+			{Name: "journey-customer", Stage: "customer", Where: `contact.status == "customer" && !segment("journey-advocate")`},
+			{Name: "journey-decision", Stage: "decision", Where: `contact.status != "customer"
   && (events("Demo Requested").within(days(30)).count() >= 1 || events("Trial Started").within(days(30)).count() >= 1)`},
-			{Name: "journey-consideration", Where: `contact.status != "customer" && !segment("journey-decision")
+			{Name: "journey-consideration", Stage: "consideration", Where: `contact.status != "customer" && !segment("journey-decision")
   && (events("Content Downloaded").within(days(30)).count() >= 1
     || events("Email Link Clicked").within(days(30)).where(property.machine == false).count() >= 2)`},
-			{Name: "journey-awareness", Where: `contact.status != "customer" && !segment("journey-decision") && !segment("journey-consideration")`},
+			{Name: "journey-awareness", Stage: "awareness", Where: `contact.status != "customer" && !segment("journey-decision") && !segment("journey-consideration")`},
 		},
 	}
 }

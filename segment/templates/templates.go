@@ -52,6 +52,9 @@ func TOML(first int, list ...Template) string {
 		t.scores(&b)
 		for _, d := range t.Segments {
 			fmt.Fprintf(&b, "[[segment]]\nname = %q\norder = %d\nwhere = '''%s'''\n", d.Name, first, d.Where)
+			if d.Stage != "" {
+				fmt.Fprintf(&b, "stage = %q\n", d.Stage)
+			}
 			first += 10
 		}
 	}
