@@ -83,22 +83,11 @@ func (s *session) reply(text string) (byte, error) {
 	}
 	lines := wire(text)
 	code := lines[strings.LastIndexByte(strings.TrimSuffix(lines, "\r\n"), '\n')+1]
-	err := s.answer(code, func() error {
-		_, err := s.rw.Write([]byte(lines))
-		return err
-	})
-	if err != nil {
+	s.answered(code)
+	if _, err := s.rw.Write([]byte(lines)); err != nil {
 		return 0, fmt.Errorf("replying: %w", err)
 	}
 	return code, nil
-}
-
-// answer writes a reply, which may accept a message.
-func (s *session) answer(code byte, write func() error) error {
-	if s.whole && code == '2' {
-		return s.accepted(write)
-	}
-	return write()
 }
 
 // drip replies octet by octet.
@@ -108,18 +97,14 @@ func (s *session) drip(a Act) (byte, error) {
 		if err := s.pause(a.Delay); err != nil {
 			return 0, err
 		}
-		octet := func() error {
-			_, err := s.rw.Write(text[i : i+1])
-			return err
-		}
 		if i == len(text)-1 {
-			return text[0], s.answer(text[0], octet)
+			s.answered(text[0])
 		}
-		if err := octet(); err != nil {
+		if _, err := s.rw.Write(text[i : i+1]); err != nil {
 			return 0, err
 		}
 	}
-	return 0, nil
+	return text[0], nil
 }
 
 // sip reads a little at a time.

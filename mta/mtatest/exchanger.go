@@ -24,7 +24,7 @@ type Exchanger struct {
 
 	mu struct {
 		sync.Mutex
-		messages    []*Message
+		messages    []Message
 		commands    []string
 		violations  []string
 		counts      map[string]int
@@ -85,11 +85,7 @@ func (e *Exchanger) Addr() netip.AddrPort { return addrPort(e.ln.Addr()) }
 func (e *Exchanger) Messages() []Message {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	var all []Message
-	for _, m := range e.mu.messages {
-		all = append(all, *m)
-	}
-	return all
+	return append([]Message(nil), e.mu.messages...)
 }
 
 // Commands lists every command line received, over all connections.

@@ -9,7 +9,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
-	"slices"
 	"strings"
 )
 
@@ -206,19 +205,14 @@ func (s *session) end(fallback string) error {
 	return err
 }
 
-// accepted lists the whole message before write tells its sender, who may look
-// for it at once; it is not listed where write fails.
-func (s *session) accepted(write func() error) error {
-	m := s.msg
-	s.e.record(func() { s.e.mu.messages = append(s.e.mu.messages, &m) })
-	s.whole = false
-	err := write()
-	if err != nil {
-		s.e.record(func() {
-			s.e.mu.messages = slices.DeleteFunc(s.e.mu.messages, func(listed *Message) bool { return listed == &m })
-		})
+// answered lists the whole message if it is answered with 2xx. It is ours before
+// its sender is told, who may look for it at once, or be gone.
+func (s *session) answered(code byte) {
+	if s.whole && code == '2' {
+		m := s.msg
+		s.e.record(func() { s.e.mu.messages = append(s.e.mu.messages, m) })
+		s.whole = false
 	}
-	return err
 }
 
 // readData reads to the final dot, strictly: only CRLF.CRLF ends a message.
