@@ -15,7 +15,7 @@ import (
 // give the same decisions, so that sixty days pass in milliseconds.
 const pure = `
 queue/schedule segment/rule segment/tier segment/score segment/signal segment/stats
-reputation/warmup reputation/throttle reputation/bounce reputation/breaker
+reputation/warmup reputation/throttle reputation/bounce reputation/outage reputation/breaker
 mta/event mta/rfc5321 mta/codec mta/verp mta/clock
 `
 

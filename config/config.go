@@ -80,6 +80,7 @@ type Config struct {
 	Events    Events    `toml:"events"`
 	DNS       DNS       `toml:"dns"`
 	Delivery  Delivery  `toml:"delivery"`
+	Bounce    Bounce    `toml:"bounce"`
 	Rehearsal Rehearsal `toml:"rehearsal"`
 	HTTP      HTTP      `toml:"http"`
 	Public    Public    `toml:"public"`
@@ -244,6 +245,15 @@ type HTTP struct {
 	// allowed on loopback only, and warned about: every local user could then send
 	// and read mail.
 	TokenFile Path `toml:"token_file"`
+}
+
+// Bounce is what replies and bounce mail mean.
+type Bounce struct {
+	// A file with rules of your own, asked before the built-in ones; one with the
+	// name of a built-in rule replaces it. `segue check` reads it and runs the examples
+	// that each rule carries, and `segue bounce reload` reads it again without a
+	// restart. By default there is none: the built-in rules know the large providers.
+	RulesFile Path `toml:"rules_file"`
 }
 
 // Public is the outside: unsubscribe links and tracking, nothing else. It is

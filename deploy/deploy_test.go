@@ -88,7 +88,7 @@ func TestUnitIsHardened(t *testing.T) {
 func TestManualNamesRealCommands(t *testing.T) {
 	t.Parallel()
 	command := regexp.MustCompile("`segue ([a-z]+)")
-	known := strings.Fields(`serve check demo simulate bench queue segment contact suppression pool source
+	known := strings.Fields(`serve check demo simulate bench queue segment contact suppression bounce pool source
 		warmup provider complaint events top clock doctor dns backup restore`)
 	pages, err := filepath.Glob("manual/*.md")
 	if err != nil || len(pages) < 3 {

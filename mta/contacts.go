@@ -31,6 +31,7 @@ type contacts struct {
 	stream  func(name string) admit.Stream
 	lane    func(stream, segment, tier string) store.Class // as admission chooses it
 	zones   zones
+	outages *outages
 }
 
 // Look implements admit.Contacts.
@@ -112,10 +113,15 @@ func (c *contacts) apply(ctx context.Context) (int, error) {
 		cursor.Sequence = 0
 	}
 	list, err := c.mail.Events(cursor.Sequence, eventPage)
-	if err != nil || len(list) == 0 {
+	if err != nil {
 		return 0, err
 	}
-	return len(list), c.db.Apply(ctx, c.mail.Epoch(), list)
+	if len(list) > 0 {
+		if err := c.db.Apply(ctx, c.mail.Epoch(), list); err != nil {
+			return 0, err
+		}
+	}
+	return len(list), c.outages.settle(ctx, c.db, c.mail, c.now())
 }
 
 // consumed is the event up to which the contacts have followed.

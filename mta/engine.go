@@ -140,12 +140,13 @@ func (e *Engine) openStores() error {
 	if !e.mail.Clean() {
 		e.log.Info("the last stop was not clean, the queue was recovered from its log")
 	}
+	outages := newOutages(e.log.With(slog.String("component", "reputation")), e.o.Registry)
 	e.people, err = segment.Open(segment.Options{
 		Dir: filepath.Join(string(e.c.DataDir), "contacts"), FS: e.o.PeopleFS, Cache: e.cache, SuppressionKey: secrets.suppression,
 		Schema: e.plan.schema, Tiers: e.plan.tierRules, Segments: e.plan.segments,
 		Scores: e.plan.scores, Signals: e.plan.signals, Now: e.o.Now, Settled: e.time.Settled,
-		Retention: e.c.Events.Retention.Std(),
-		Logger:    e.log.With(slog.String("component", "contacts")), Registerer: e.o.Registry,
+		Retention: e.c.Events.Retention.Std(), Guard: outages,
+		Logger: e.log.With(slog.String("component", "contacts")), Registerer: e.o.Registry,
 	})
 	if err != nil {
 		return err
@@ -153,7 +154,7 @@ func (e *Engine) openStores() error {
 	e.onStop("contacts store", e.people.Close)
 	e.contacts = &contacts{
 		db: e.people, mail: e.mail, log: e.log.With(slog.String("component", "contacts")), now: e.o.Now, settled: e.time.Settled, stream: e.plan.stream,
-		lane: func(stream, segment, tier string) store.Class { return e.admit.Lane(stream, segment, tier) }, zones: e.plan.zones,
+		lane: func(stream, segment, tier string) store.Class { return e.admit.Lane(stream, segment, tier) }, zones: e.plan.zones, outages: outages,
 	}
 	e.observer = newObserver(e.mail, e.log, e.o.Registry)
 	return nil

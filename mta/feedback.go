@@ -32,7 +32,7 @@ import (
 type feedback struct {
 	mail       *store.Store
 	tokens     *verp.Ring
-	table      *bounce.Table
+	table      *bounce.Classifier
 	shared     func(stream string) bool // whether several recipients may leave under one token
 	redact     func(*event.Event) bool
 	now        func() time.Time
@@ -100,12 +100,21 @@ func (f *feedback) read(in *inbound.Feedback) ([]event.Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	report, err := dsn.Parse(in.Data)
+	report, err := dsn.Parse(withReturnPath(in))
 	if err != nil {
 		f.log.Info("mail to a return path is no delivery status notification, ignored")
 		return nil, nil
 	}
 	return f.bounced(id, &report)
+}
+
+// withReturnPath is a message as a final delivery stores it (RFC 5321 section 4.4): the
+// null sender is one of the marks of a bounce.
+func withReturnPath(in *inbound.Feedback) []byte {
+	if in.From.Local != "" {
+		return in.Data
+	}
+	return append([]byte("Return-Path: <>\r\n"), in.Data...)
 }
 
 // bounced makes an event of each failed recipient of a notification.
@@ -116,7 +125,7 @@ func (f *feedback) bounced(id store.ID, report *dsn.Report) ([]event.Event, erro
 	}
 	var list []event.Event
 	for _, r := range report.Recipients {
-		if r.Action != dsn.Failed && r.Action != "" {
+		if r.Action != dsn.Failed && r.Action != dsn.Answered && r.Action != "" {
 			continue
 		}
 		reply := r.Reply()
@@ -126,8 +135,11 @@ func (f *feedback) bounced(id store.ID, report *dsn.Report) ([]event.Event, erro
 		}
 		e := about(whom, sent, event.DSN)
 		e.Code, e.Enhanced, e.Reply = reply.Code, reply.Enhanced.String(), reply.Text
-		res := f.table.Classify(sent.Provider, reply)
-		e.Class, e.Verdict = string(res.Class), string(res.Verdict)
+		res := bounce.AutoReplied()
+		if r.Action != dsn.Answered {
+			res = f.table.Classify(sent.Provider, reply)
+		}
+		e.Class, e.Verdict, e.Subject = string(res.Class), string(res.Verdict), string(res.Subject)
 		if !named && res.Verdict == bounce.Suppress {
 			// Somebody behind an alias or a list is gone, not our recipient.
 			e.Verdict, e.Reason = string(bounce.Count), "the notification is about another address"

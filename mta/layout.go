@@ -33,7 +33,7 @@ type layout struct {
 	scores    *score.Model // nil = none are configured
 	signals   signal.Rules
 	secrets   *secrets
-	bounces   *bounce.Table
+	bounces   *bounce.Classifier
 
 	streams      map[string]admit.Stream
 	weights      map[string]int // of streams

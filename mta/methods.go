@@ -49,6 +49,7 @@ func (m methods) Health(context.Context) (api.Health, error) {
 	if w := m.time.warning(); w != "" {
 		h.Warnings = append(h.Warnings, w)
 	}
+	h.Warnings = append(h.Warnings, m.contacts.outages.warnings()...)
 	h.Ready = len(h.Problems) == 0
 	return h, nil
 }

@@ -79,7 +79,8 @@ func (o *observer) count(e *event.Event) {
 	case event.Overdraft:
 		o.overdraft.WithLabelValues(e.Source, other(e.Provider)).Inc()
 		return
-	case event.SuppressAdded, event.SuppressLift, event.StageAdvanced, event.SegmentIgnored, event.ClockFrozen, event.ClockSettled:
+	case event.SuppressAdded, event.SuppressLift, event.StageAdvanced, event.SegmentIgnored, event.ClockFrozen, event.ClockSettled,
+		event.OutageBegan, event.OutageEnded, event.SuppressUndone:
 		return
 	default: // something that happened to a recipient
 	}

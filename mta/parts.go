@@ -4,14 +4,12 @@ package mta
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/seguemta/segue/config"
 	"github.com/seguemta/segue/mta/admit"
 	"github.com/seguemta/segue/mta/deliver"
-	"github.com/seguemta/segue/mta/rfc5321"
 	"github.com/seguemta/segue/mta/smtpclient"
 	"github.com/seguemta/segue/mta/submit"
 	"github.com/seguemta/segue/queue"
@@ -26,14 +24,14 @@ func (e *Engine) makeQueue() error {
 	if err != nil {
 		return err
 	}
-	table, err := bounce.Builtin()
+	table, err := bounceRules(e.c)
 	if err != nil {
-		return fmt.Errorf("reading the bounce rules: %w", err)
+		return err
 	}
-	e.plan.bounces = table
+	e.plan.bounces = bounce.NewClassifier(table)
 	transport, err := deliver.New(deliver.Options{
 		Router: router, Sources: e.plan.sources, Domains: e.plan.domains, Tokens: e.plan.secrets.tokens,
-		Classifier: classifier{table}, Network: guard.Network(e.o.Network), Registry: e.o.Registry, Now: e.o.Now,
+		Classifier: classifier{e.plan.bounces}, Network: guard.Network(e.o.Network), Registry: e.o.Registry, Now: e.o.Now,
 		NoChunking: !e.c.Delivery.Chunking, Timeouts: smtpclient.Timeouts{Connect: e.c.Delivery.ConnectTimeout.Std()},
 		Logger: e.log.With(slog.String("component", "deliver")),
 	})
@@ -47,7 +45,7 @@ func (e *Engine) makeQueue() error {
 		return err
 	}
 	e.queue, err = queue.New(queue.Options{
-		Store: e.mail, Transport: transport, Resolver: routes{router, classifier{table}, e.o.Now}, Contacts: e.contacts, Budgets: e.warm,
+		Store: e.mail, Transport: transport, Resolver: routes{router, classifier{e.plan.bounces}, e.o.Now}, Contacts: e.contacts, Budgets: e.warm,
 		Sources: e.plan.defineSource, Pools: e.plan.definePool, Providers: e.plan.defineProv,
 		Lane:   e.plan.lane,
 		Relane: func(c store.Class, tier string) store.Class { return e.admit.Lane(c.Stream, c.Segment, tier) },
@@ -80,15 +78,6 @@ type enqueuer struct{ e *Engine }
 // Enqueue implements admit.Queue.
 func (q enqueuer) Enqueue(ctx context.Context, s *queue.Submission) (uint64, error) {
 	return q.e.queue.Enqueue(ctx, s)
-}
-
-// classifier gives the bounce rules the form that delivery takes.
-type classifier struct{ table *bounce.Table }
-
-// Classify implements deliver.Classifier.
-func (c classifier) Classify(provider string, r rfc5321.Reply) (class, verdict string) {
-	res := c.table.Classify(provider, r)
-	return string(res.Class), string(res.Verdict)
 }
 
 func durations(list []config.Duration) []time.Duration {

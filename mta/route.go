@@ -68,7 +68,7 @@ func (r routes) Resolve(ctx context.Context, domain string) queue.Route {
 	if e, ok := errors.AsType[*mx.Error](err); ok {
 		route.Permanent, route.Reply, route.Until = e.Permanent(), e.Reply(), bounded(e.Until, now, routeRetry)
 		// The same reply means the same, whoever finds that the domain takes no mail.
-		route.Class, route.Verdict = r.classify.Classify("", route.Reply)
+		route.Class, route.Verdict, _ = r.classify.Classify("", route.Reply)
 	}
 	return route
 }

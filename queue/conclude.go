@@ -185,7 +185,7 @@ func (q *Queue) outcome(tx *store.Tx, t *schedule.Transaction, p *prepared, res 
 	ev := q.event(e.ID, &r, p.job.Message)
 	ev.Source, ev.Provider, ev.Site, ev.Host = t.Source, t.Provider, t.Site, o.Host
 	give(tx, e.ID, o.Kind)
-	ev.Code, ev.Enhanced, ev.Reply, ev.Class, ev.Verdict = o.Reply.Code, o.Reply.Enhanced.String(), o.Reply.Text, o.Class, o.Verdict
+	ev.Code, ev.Enhanced, ev.Reply, ev.Class, ev.Verdict, ev.Subject = o.Reply.Code, o.Reply.Enhanced.String(), o.Reply.Text, o.Class, o.Verdict, o.Subject
 	if o.Kind == Deferred {
 		next := q.retry(tx.Now(), t, &r, o)
 		p.retryWindow(&next, e.ID)

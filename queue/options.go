@@ -62,6 +62,7 @@ type Outcome struct {
 	Reply     rfc5321.Reply // Code 0: no reply, Text is the local reason
 	Class     string
 	Verdict   string
+	Subject   string // of a verdict of reputation: ip, domain or content
 	Host      string
 	Signature []byte // headers to keep for a retry
 	Pin       bool   // greylisting is possible: a retry keeps its source

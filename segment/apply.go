@@ -69,6 +69,10 @@ func (d *DB) applySome(from event.Cursor, events []event.Event) (event.Cursor, e
 	t := d.begin()
 	defer t.close()
 	t.epoch = from.Epoch
+	kept, err := t.watch(events)
+	if err != nil {
+		return from, err
+	}
 	for i := range events {
 		e := &events[i]
 		if e.Sequence <= from.Sequence {
@@ -84,6 +88,7 @@ func (d *DB) applySome(from event.Cursor, events []event.Event) (event.Cursor, e
 	if err := t.commit(); err != nil {
 		return from, err
 	}
+	kept()
 	d.metrics.events.Add(float64(len(events)))
 	d.place.Lock()
 	d.place.cursor = from
@@ -229,10 +234,17 @@ func (t *tx) feedback(id uint64, addressKey string, e *event.Event) {
 	}
 	h := t.d.hashes.Address(addressKey)
 	for _, s := range scopes {
-		t.addSuppression(store.Suppression{
+		x := store.Suppression{
 			Hash: h, Scope: s, Address: addressKey, Reason: reason,
 			Source: SourceEvent, Evidence: evidence(e), Created: e.Time,
-		}, id, e.Time)
+		}
+		if reason == ReasonHardBounce {
+			x.Provider = e.Provider
+			if doubt, ok := t.doubts[e.Sequence]; ok {
+				provisional(&x, doubt)
+			}
+		}
+		t.addSuppression(x, id, e.Time)
 	}
 }
 

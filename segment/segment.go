@@ -80,6 +80,8 @@ type Options struct {
 	Scores   *score.Model // nil = nobody has a score
 	Signals  signal.Rules // by what opens and clicks are judged; zero = signal.Default
 
+	Guard Guard // judges hard bounces; nil = nobody does
+
 	// Engaging names the events of the tracking API that are a sign of life, like
 	// a click by a person; nil = [DefaultEngaging].
 	Engaging  []string
@@ -107,6 +109,7 @@ type DB struct {
 	tiers    tier.Rules
 	scores   *score.Model
 	signals  signal.Rules
+	guard    Guard
 	hitsFrom uint32    // second from which held opens and clicks may be due; under write
 	subjects sync.Pool // of *subject
 	log      *slog.Logger
@@ -192,7 +195,7 @@ func Open(o Options) (*DB, error) {
 		log: o.Logger, now: o.Now, settled: o.Settled, verifyEvery: o.VerifyEvery, window: buildWindow, kept: buildKept, flipped: make(chan struct{}, 1),
 	}
 	d.fields = newAttributeNames(o.Schema)
-	d.scores, d.signals = o.Scores, o.Signals
+	d.scores, d.signals, d.guard = o.Scores, o.Signals, o.Guard
 	if d.signals.Hold == 0 {
 		d.signals = signal.Default()
 	}
@@ -242,6 +245,9 @@ func (d *DB) load() error {
 	}
 	d.place.cursor = event.Cursor{Epoch: c.Epoch, Sequence: c.Sequence}
 	if err := d.loadErased(); err != nil {
+		return err
+	}
+	if err := d.restoreGuard(); err != nil {
 		return err
 	}
 	d.mem.init()

@@ -65,6 +65,7 @@ type tx struct {
 	readmitted []store.Erasure // who was erased and is let in again
 	flips      []store.Flip
 	outcomes   map[dayKey]*store.Results // what it adds to the results of segments
+	doubts     map[uint64]Doubt          // by sequence of the event
 	epoch      uint64                    // of the queue's log whose events it applies
 	judging
 

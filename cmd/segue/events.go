@@ -107,7 +107,11 @@ func (c *eventsTail) print(a *app, e *event.Event) error {
 
 // said is what the other server, or the engine, gave as the reason.
 func said(e *event.Event) string {
-	text := strings.Join(slices.DeleteFunc([]string{e.Class, e.Enhanced, e.Reply, e.Reason}, func(s string) bool { return s == "" }), " ")
+	class := e.Class
+	if e.Subject != "" {
+		class += " (reputation of " + e.Subject + ")"
+	}
+	text := strings.Join(slices.DeleteFunc([]string{class, e.Enhanced, e.Reply, e.Reason}, func(s string) bool { return s == "" }), " ")
 	if e.Code != 0 {
 		text = fmt.Sprintf("%d %s", e.Code, text)
 	}

@@ -47,6 +47,7 @@ type commands struct {
 	Warmup      warmupCmd      `cmd:"" help:"See warm-up budgets."`
 	Clock       clockCmd       `cmd:"" help:"See and confirm the time that the engine lives by."`
 	Suppression suppressionCmd `cmd:"" help:"See, add and lift suppressions."`
+	Bounce      bounceCmd      `cmd:"" help:"See and reload the rules of bounces."`
 	Events      eventsCmd      `cmd:"" help:"Follow what happens."`
 
 	Version kong.VersionFlag `help:"Print the version and end."`

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/seguemta/segue/mta/api"
@@ -14,6 +15,7 @@ type suppressionCmd struct {
 	Ls   suppressionLs   `cmd:"" help:"List suppressions."`
 	Add  suppressionAdd  `cmd:"" help:"Suppress an address; its queued mail stops."`
 	Lift suppressionLift `cmd:"" help:"Lift suppressions of an address."`
+	Undo suppressionUndo `cmd:"" help:"Lift the hard bounces that a provider caused by its own error."`
 }
 
 type suppressionLs struct {
@@ -70,4 +72,33 @@ func (c *suppressionLift) Run(a *app) error {
 		what = "suppression (" + c.Scope + ") of "
 	}
 	return a.order(func(ctx context.Context, m api.Methods) error { return m.Lift(ctx, s) }, what+c.Address+" is lifted")
+}
+
+type suppressionUndo struct {
+	Provider string `required:"" help:"Provider, or other for all without a name." placeholder:"NAME"`
+	Since    string `required:"" help:"From this time on, such as 2026-11-23T10:00:00Z." placeholder:"TIME"`
+	Until    string `required:"" help:"Before this time." placeholder:"TIME"`
+	Reason   string `required:"" help:"Why, for the log." placeholder:"TEXT"`
+	DryRun   bool   `help:"Only count them."`
+}
+
+// Run lifts the hard bounces of a provider and a span of time.
+func (c *suppressionUndo) Run(a *app) error {
+	u := api.Undo{Provider: c.Provider, Reason: c.Reason, DryRun: c.DryRun}
+	for _, t := range []struct {
+		flag, text string
+		at         *time.Time
+	}{{"--since", c.Since, &u.Since}, {"--until", c.Until, &u.Until}} {
+		at, err := time.Parse(time.RFC3339, t.text)
+		if err != nil {
+			return fmt.Errorf("%s %q is not a time such as 2026-11-23T10:00:00Z", t.flag, t.text)
+		}
+		*t.at = at
+	}
+	return show(a, func(ctx context.Context, m api.Methods) (api.Undone, error) { return m.UndoSuppressions(ctx, u) }, func(done api.Undone) error {
+		if done.DryRun {
+			return a.say("%d suppressions for hard bounces at %s would be lifted", done.Lifted, c.Provider)
+		}
+		return a.say("%d suppressions for hard bounces at %s are lifted", done.Lifted, c.Provider)
+	})
 }

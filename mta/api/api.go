@@ -52,6 +52,10 @@ type Methods interface {
 	Suppressions(ctx context.Context, q SuppressionQuery) ([]Suppression, error)
 	Suppress(ctx context.Context, s Suppression) error
 	Lift(ctx context.Context, s Suppression) error
+	UndoSuppressions(ctx context.Context, u Undo) (Undone, error)
+
+	ReloadBounceRules(ctx context.Context) (BounceRules, error)
+	ClassifyReply(ctx context.Context, q Reply) (Classified, error)
 
 	Events(ctx context.Context, after uint64, limit int) ([]event.Event, error)
 	Submit(ctx context.Context, m Message) (Submitted, error)

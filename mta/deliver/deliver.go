@@ -71,9 +71,10 @@ type Router interface {
 	Addresses(ctx context.Context, h mx.Host, f resolve.Families) ([]netip.AddrPort, error)
 }
 
-// Classifier says what a reply is and what it means.
+// Classifier says what a reply is, what it means, and of a verdict of reputation
+// whose: that of the ip, the domain or the content.
 type Classifier interface {
-	Classify(provider string, r rfc5321.Reply) (class, verdict string)
+	Classify(provider string, r rfc5321.Reply) (class, verdict, subject string)
 }
 
 // Options of delivery. Router, Sources and Classifier are required.
@@ -252,8 +253,8 @@ func (d *Deliverer) unreached(job *queue.Job, err error) *queue.Result {
 			continue
 		}
 		o.Reply = e.Reply
-		if class, verdict := d.o.Classifier.Classify(job.Provider, e.Reply); verdict != suppress && verdict != count {
-			o.Class, o.Verdict = class, verdict
+		if class, verdict, subject := d.o.Classifier.Classify(job.Provider, e.Reply); verdict != suppress && verdict != count {
+			o.Class, o.Verdict, o.Subject = class, verdict, subject
 		}
 	}
 	return res
@@ -268,12 +269,12 @@ func (d *Deliverer) unroutable(job *queue.Job, err error) *queue.Result {
 		return res
 	}
 	reply := e.Reply()
-	class, verdict := d.o.Classifier.Classify(job.Provider, reply)
+	class, verdict, subject := d.o.Classifier.Classify(job.Provider, reply)
 	if !e.Permanent() && (verdict == suppress || verdict == count) {
 		verdict = infrastructure
 	}
 	for i := range res.Outcomes {
-		res.Outcomes[i] = queue.Outcome{Kind: queue.Deferred, Reply: reply, Class: class, Verdict: verdict}
+		res.Outcomes[i] = queue.Outcome{Kind: queue.Deferred, Reply: reply, Class: class, Verdict: verdict, Subject: subject}
 		if e.Permanent() {
 			res.Outcomes[i].Kind = queue.Bounced
 		}

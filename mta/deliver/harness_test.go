@@ -79,14 +79,16 @@ type bed struct {
 }
 
 // classify is bounce.Table as the engine uses it.
-type classify func(provider string, r rfc5321.Reply) (class, verdict string)
+type classify func(provider string, r rfc5321.Reply) (class, verdict, subject string)
 
-func (c classify) Classify(provider string, r rfc5321.Reply) (class, verdict string) {
+func (c classify) Classify(provider string, r rfc5321.Reply) (class, verdict, subject string) {
 	return c(provider, r)
 }
 
 // alarmist holds every reply against the contact.
-func alarmist(string, rfc5321.Reply) (class, verdict string) { return "InvalidRecipient", "suppress" }
+func alarmist(string, rfc5321.Reply) (class, verdict, subject string) {
+	return "InvalidRecipient", "suppress", ""
+}
 
 // inBubble runs f in a bubble of simulated time; change may be nil.
 func inBubble(t *testing.T, change func(o *Options), f func(b *bed)) {
@@ -139,9 +141,9 @@ func (b *bed) options(signer *dkim.Signer) Options {
 			"sender.example": {Signer: signer, ReturnPath: "bounces.sender.example"},
 			"bare.example":   {},
 		},
-		Classifier: classify(func(provider string, r rfc5321.Reply) (class, verdict string) {
+		Classifier: classify(func(provider string, r rfc5321.Reply) (class, verdict, subject string) {
 			res := table.Classify(provider, r)
-			return string(res.Class), string(res.Verdict)
+			return string(res.Class), string(res.Verdict), string(res.Subject)
 		}),
 	}
 }

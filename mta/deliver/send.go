@@ -180,7 +180,7 @@ func (d *Deliverer) outcome(job *queue.Job, o *smtpclient.Outcome, broke *smtpcl
 		}
 		return out
 	}
-	out.Class, out.Verdict = d.o.Classifier.Classify(job.Provider, o.Reply)
+	out.Class, out.Verdict, out.Subject = d.o.Classifier.Classify(job.Provider, o.Reply)
 	if o.Phase == smtpclient.PhaseMail && (out.Verdict == suppress || out.Verdict == count) {
 		// The server has not heard of the recipient yet: an unknown domain or
 		// mailbox in the answer to MAIL is our sender's.

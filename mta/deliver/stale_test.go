@@ -26,7 +26,9 @@ func (r road) Addresses(context.Context, mx.Host, resolve.Families) ([]netip.Add
 	return []netip.AddrPort{r.to}, nil
 }
 
-func (road) Classify(string, rfc5321.Reply) (class, verdict string) { return "Other", "ignore" }
+func (road) Classify(string, rfc5321.Reply) (class, verdict, subject string) {
+	return "Other", "ignore", ""
+}
 
 // lane is a deliverer with one exchanger at the end of the road.
 func lane(t *testing.T, rules ...string) (*Deliverer, *mtatest.Exchanger) {

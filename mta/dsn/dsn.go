@@ -4,6 +4,10 @@
 // multipart/report that a mail system sends to a return path when it could not
 // deliver what it had accepted (RFC 3464, with RFC 6533 for addresses in UTF-8).
 //
+// Many systems write no such report. Parse reads their notices as well: the words
+// that qmail, Exim, the old Sendmail, Exchange, gateways and mailbox providers write for
+// people, the JSON of Amazon SES, and the answers of programs for people who are away.
+//
 // Start with [Parse]: it says which recipients the report is about, what became
 // of each, and the header of the message that comes back with it, where
 // X-Segue-Ref, Message-ID and Return-Path are to be found. [Recipient.Reply]
@@ -12,9 +16,11 @@
 //
 // Parse forgives what real systems do: missing blank lines and extra ones,
 // a status with a comment, fields that stand in the text because the MIME
-// around them is broken. It believes nothing: a report can be forged by anyone,
-// so who it is about must come from a signed token, never from the addresses in
-// it. Bounces that are not RFC 3464 at all, such as qmail's, are not its business.
+// around them is broken. Words are read only where at least two marks say that a
+// program wrote them about mail that failed (who wrote, the null sender, the subject, the
+// first lines), and never in mail that a list passed on. It believes nothing: a report can
+// be forged by anyone, so who it is about must come from a signed token, never from the addresses in
+// it.
 package dsn
 
 import (
@@ -48,6 +54,9 @@ const (
 	Delivered Action = "delivered"
 	Relayed   Action = "relayed"
 	Expanded  Action = "expanded"
+	// Answered is ours: a program answered for the recipient, who is away. It says
+	// nothing about delivery.
+	Answered Action = "answered"
 )
 
 // Report is one notification.
@@ -79,7 +88,11 @@ type Recipient struct {
 func Parse(message []byte) (Report, error) {
 	top := rfc5322.Parse(message[:min(len(message), MaxSize)])
 	var r Report
+	if fromList(top.Header) {
+		return Report{}, ErrNotReport
+	}
 	if r.read(&top); len(r.Recipients) > 0 {
+		r.explain(&top)
 		return r, nil
 	}
 	// A scanner or a forwarding rule may have wrapped the report in a message of its own.
@@ -94,7 +107,18 @@ func Parse(message []byte) (Report, error) {
 	if r.searchText(&top); len(r.Recipients) > 0 {
 		return r, nil
 	}
+	for _, read := range []func(*rfc5322.Part){r.readProse, r.readSES, r.readAnswer} {
+		if read(&top); len(r.Recipients) > 0 {
+			return r, nil
+		}
+	}
 	return Report{}, ErrNotReport
+}
+
+// fromList reports mail that a mailing list passed on. A report about our mail comes to us
+// straight; one that a list got is about the list's.
+func fromList(h rfc5322.Header) bool {
+	return h.Has("List-Id") || h.Has("List-Post") || h.Has("X-BeenThere")
 }
 
 // read takes what the parts of a message say.

@@ -8,12 +8,20 @@ import (
 	"github.com/seguemta/segue/mta/codec"
 )
 
-const version = 1
+// Versions of an event: more has behind Segments what few have.
+const (
+	version = 1
+	more    = 2
+)
 
 // Append appends the binary form of e without its Sequence, which is the key
 // it is stored under.
 func (e *Event) Append(b []byte) []byte {
-	b = append(b, version)
+	v := byte(version)
+	if e.Subject != "" {
+		v = more
+	}
+	b = append(b, v)
 	b = codec.AppendTime(b, e.Time)
 	b = codec.AppendString(b, string(e.Kind))
 	b = codec.AppendUint(b, e.Message)
@@ -27,13 +35,18 @@ func (e *Event) Append(b []byte) []byte {
 	for _, s := range e.texts() {
 		b = codec.AppendString(b, *s)
 	}
-	return codec.AppendStrings(b, e.Segments)
+	b = codec.AppendStrings(b, e.Segments)
+	if v == more {
+		b = codec.AppendString(b, e.Subject)
+	}
+	return b
 }
 
 // Decode reads what Append wrote. An unknown version or a corrupt value is an error.
 func Decode(sequence uint64, b []byte) (Event, error) {
 	r := codec.NewReader(b)
-	if v := r.Byte(); v != version {
+	v := r.Byte()
+	if v != version && v != more {
 		return Event{}, fmt.Errorf("event %d: unknown version %d", sequence, v)
 	}
 	e := Event{Sequence: sequence}
@@ -51,6 +64,9 @@ func Decode(sequence uint64, b []byte) (Event, error) {
 		*s = r.String()
 	}
 	e.Segments = r.Strings()
+	if v == more {
+		e.Subject = r.String()
+	}
 	if err := r.Err(); err != nil {
 		return Event{}, fmt.Errorf("event %d: %w", sequence, err)
 	}
@@ -58,8 +74,7 @@ func Decode(sequence uint64, b []byte) (Event, error) {
 }
 
 // texts lists the text fields in stored order. Segments follow them, so that a
-// text which is appended here makes a new version; what the version does not
-// know yet is best stored behind Segments and read where [codec.Reader.More] says so.
+// text which is appended here makes a new version; what few have stands behind Segments.
 func (e *Event) texts() [22]*string {
 	return [22]*string{
 		&e.Address, &e.Sender, &e.Stream, &e.Segment, &e.Tier, &e.Pool, &e.Campaign, &e.Credential,

@@ -43,6 +43,9 @@ const (
 	Overdraft      Kind = "overdraft"       // transactional mail went out without a warm-up budget
 	StageAdvanced  Kind = "stage_advanced"  // a warm-up stage changed; Source, Provider, Reason
 	SegmentIgnored Kind = "segment_ignored" // X-Segue-Segment named a segment the contact is not in
+	OutageBegan    Kind = "outage_began"    // a provider says of too many that they do not exist: what it says is provisional; Provider, Reason
+	OutageEnded    Kind = "outage_ended"    // a provider is itself again; Provider, Reason
+	SuppressUndone Kind = "suppress_undone" // an operator lifted what a provider had said in error; Provider, Reason
 	ClockFrozen    Kind = "clock_frozen"    // the wall clock was set: what ends by its date waits; Reason
 	ClockSettled   Kind = "clock_settled"   // the wall clock is believed again; Reason. Times of later events may be earlier
 )
@@ -93,6 +96,7 @@ type Event struct {
 	Reply    string    `json:"reply,omitempty"`    // text of the reply or of the local error
 	Class    string    `json:"class,omitempty"`    // bounce class
 	Verdict  string    `json:"verdict,omitempty"`  // suppress | count | reputation | infrastructure | ignore
+	Subject  string    `json:"subject,omitempty"`  // of a verdict of reputation: ip | domain | content
 	Reason   string    `json:"reason,omitempty"`
 	Next     time.Time `json:"next,omitzero"` // deferred: next attempt; held, delayed: until
 	Size     int64     `json:"size,omitempty"`

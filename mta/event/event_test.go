@@ -167,6 +167,7 @@ func TestFinal(t *testing.T) {
 		event.Dropped: true, event.Held: false, event.Released: false, event.Delayed: false, event.Relaned: false, event.DSN: false, event.Complained: false,
 		event.Unsubscribed: false, event.SuppressAdded: false, event.SuppressLift: false, event.Engaged: false, event.Overdraft: false,
 		event.StageAdvanced: false, event.SegmentIgnored: false,
+		event.OutageBegan: false, event.OutageEnded: false, event.SuppressUndone: false,
 		event.ClockFrozen: false, event.ClockSettled: false,
 	}
 	file, err := parser.ParseFile(token.NewFileSet(), "event.go", nil, 0)

@@ -175,6 +175,18 @@ func (f *fake) Lift(_ context.Context, s api.Suppression) error {
 	return err
 }
 
+func (f *fake) UndoSuppressions(_ context.Context, u api.Undo) (api.Undone, error) {
+	return answer1(f, api.Undone{Lifted: 3, DryRun: true}, u)
+}
+
+func (f *fake) ReloadBounceRules(context.Context) (api.BounceRules, error) {
+	return answer1(f, api.BounceRules{File: "own.txt", Rules: 7})
+}
+
+func (f *fake) ClassifyReply(_ context.Context, q api.Reply) (api.Classified, error) {
+	return answer1(f, api.Classified{Class: "SpamBlock", Verdict: "reputation", Subject: "ip", Rule: "r"}, q)
+}
+
 func (f *fake) Events(_ context.Context, after uint64, limit int) ([]event.Event, error) {
 	return answer1(f, []event.Event{{Sequence: after + 1, Time: day, Kind: event.Delivered, Code: 250}}, after, limit)
 }
@@ -281,6 +293,13 @@ func rounds(ctx context.Context) []round {
 		}},
 		{"Lift", func(m api.Methods) (any, error) {
 			return nil, m.Lift(ctx, api.Suppression{Address: odd, Scope: "all"})
+		}},
+		{"UndoSuppressions", func(m api.Methods) (any, error) {
+			return call1(m.UndoSuppressions(ctx, api.Undo{Provider: "google", Since: day, Until: day, Reason: odd, DryRun: true}))
+		}},
+		{"ReloadBounceRules", func(m api.Methods) (any, error) { return call1(m.ReloadBounceRules(ctx)) }},
+		{"ClassifyReply", func(m api.Methods) (any, error) {
+			return call1(m.ClassifyReply(ctx, api.Reply{Provider: "google", Text: odd}))
 		}},
 		{"Events", func(m api.Methods) (any, error) { return call1(m.Events(ctx, 1<<63, 7)) }},
 		{"Submit", func(m api.Methods) (any, error) {

@@ -31,6 +31,12 @@ func suppressionEndpoints() []endpoint {
 			}
 			return nothing{}, m.Suppress(r.Context(), s)
 		}),
+		takes(endpoint{
+			method: http.MethodPost, path: path + "/undo", name: "suppressionUndo",
+			summary: "Lift the suppressions for hard bounces that a provider caused by its own error.",
+		}, func(m api.Methods, r *http.Request, u api.Undo) (api.Undone, error) {
+			return m.UndoSuppressions(r.Context(), u)
+		}),
 		answers(endpoint{
 			method: http.MethodDelete, path: path, name: "suppressionLift",
 			summary: "Lift the suppressions of an address, all or that of a scope.",

@@ -9,15 +9,18 @@
 // [Table.Classify] for each reply. The rules are data (rules.txt, whose head
 // explains the form): the first that matches wins, those of a provider come
 // before those for everyone, and each carries replies that it must and must not match,
-// which the tests run. [Parse] reads a table of your own.
+// which the tests run. [Table.Override] puts an operator's rules before them, and
+// runs the examples of those; [Classifier] is a table that can be replaced, with a cache in front.
+// A reply is matched in time linear in its length, whatever it holds: phrases are looked
+// for one after another in at most a kilobyte, and nothing is tried twice.
 //
 // A verdict of [Suppress] ends all mail to a contact, so only clear evidence
 // gives it: the mailbox or the domain does not exist, said with a 5xx code. Policy,
 // spam, authentication and quota never do, and neither does any 4xx reply.
 //
-// The package does not remember replies and does not count: what follows from
-// repeated bounces is decided elsewhere. It has no clock, no disk and no
-// goroutine; a Table does not change and may be used by any number of goroutines.
+// The package does not count: what follows from repeated bounces is decided
+// elsewhere. It has no clock, no disk and no goroutine; a Table does not change
+// and, like a Classifier, may be used by any number of goroutines.
 package bounce
 
 import "github.com/seguemta/segue/mta/rfc5321"
@@ -95,12 +98,30 @@ func (v Verdict) Known() bool {
 	}
 }
 
+// Subject is whose reputation a verdict of [Reputation] is about.
+type Subject string
+
+// The subjects.
+const (
+	IP      Subject = "ip"      // the address that the mail left from, and what leaves from there
+	Domain  Subject = "domain"  // the sending domain
+	Content Subject = "content" // this message and those like it
+)
+
+// Known reports whether s is one of the subjects above.
+func (s Subject) Known() bool { return s == IP || s == Domain || s == Content }
+
 // Result is what [Table.Classify] makes of a reply.
 type Result struct {
 	Class   Class
 	Verdict Verdict
-	Rule    string // name of the rule; "4xx", "5xx" or "none" where no rule matched
+	Subject Subject // of a verdict of Reputation, else ""
+	Rule    string  // name of the rule; "4xx", "5xx" or "none" where no rule matched
 }
+
+// AutoReplied is the result for the answer of a program, such as one on holiday: nothing
+// failed, so there is no reply to classify.
+func AutoReplied() Result { return Result{Class: AutoReply, Verdict: Ignore, Rule: "auto-reply"} }
 
 // Classify finds the first rule that matches a reply from a provider; "" is
 // any provider without a name. Where none does, 4xx is TransientFailure and
@@ -111,14 +132,12 @@ func (t *Table) Classify(provider string, r rfc5321.Reply) Result {
 		var space [maxText + 16]byte
 		words := text{bytes: space[:0]}
 		words.normalize(r.Text)
-		for _, rule := range t.scoped[provider] {
-			if rule.matches(r, &words) {
-				return rule.result
-			}
-		}
-		for _, rule := range t.general {
-			if rule.matches(r, &words) {
-				return rule.result
+		likely := t.index.find(&words)
+		for _, rules := range [2][]*rule{t.scoped[provider], t.general} {
+			for _, rule := range rules {
+				if (len(rule.text) == 0 || likely.has(rule.number)) && rule.matches(r, &words) {
+					return rule.result
+				}
 			}
 		}
 	}

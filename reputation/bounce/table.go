@@ -23,6 +23,7 @@ type Table struct {
 	rules   []*rule
 	general []*rule            // without provider
 	scoped  map[string][]*rule // by provider
+	index   *index
 }
 
 // Builtin is the table that Segue ships.
@@ -31,9 +32,48 @@ func Builtin() (*Table, error) { return Parse("rules.txt", builtin) }
 // Parse reads rules in the form that the head of rules.txt explains. name is
 // what errors call the text; they wrap [ErrRules] and name the line.
 func Parse(name, text string) (*Table, error) {
-	t := &Table{scoped: make(map[string][]*rule)}
+	rules, err := parseRules(name, text)
+	if err != nil {
+		return nil, err
+	}
+	return newTable(rules), nil
+}
+
+// Override returns a table in which the rules of a text, in the same form, come
+// before those of t; one with the name of a rule of t replaces it. Each new rule
+// must get the replies that it names with "yes", through the whole table, and
+// none that it names with "no".
+func (t *Table) Override(name, text string) (*Table, error) {
+	rules, err := parseRules(name, text)
+	if err != nil {
+		return nil, err
+	}
+	replaced := make(map[string]bool, len(rules))
+	for _, r := range rules {
+		replaced[r.result.Rule] = true
+	}
+	own := len(rules)
+	for _, r := range t.rules {
+		if !replaced[r.result.Rule] {
+			rules = append(rules, r)
+		}
+	}
+	next := newTable(rules)
+	for _, r := range next.rules[:own] {
+		if err := next.prove(r); err != nil {
+			return nil, fmt.Errorf("%s:%d: %w: rule %q: %w", name, r.line, ErrRules, r.result.Rule, err)
+		}
+	}
+	return next, nil
+}
+
+// Len is the number of rules.
+func (t *Table) Len() int { return len(t.rules) }
+
+// parseRules reads rules and checks each by itself.
+func parseRules(name, text string) ([]*rule, error) {
+	var rules []*rule
 	names := make(map[string]bool)
-	var open *rule
 	n := 0
 	for line := range strings.Lines(text) {
 		n++
@@ -44,17 +84,16 @@ func Parse(name, text string) (*Table, error) {
 		key, value, _ := strings.Cut(line, " ")
 		value = strings.TrimSpace(value)
 		if key == "rule" {
-			open = &rule{line: n}
-			t.rules = append(t.rules, open)
+			rules = append(rules, &rule{line: n})
 		}
-		if open == nil {
+		if len(rules) == 0 {
 			return nil, fmt.Errorf("%s:%d: %w: %q before the first rule", name, n, ErrRules, key)
 		}
-		if err := open.set(key, value); err != nil {
+		if err := rules[len(rules)-1].set(key, value); err != nil {
 			return nil, fmt.Errorf("%s:%d: %w: %w", name, n, ErrRules, err)
 		}
 	}
-	for _, r := range t.rules {
+	for _, r := range rules {
 		if err := r.check(); err != nil {
 			return nil, fmt.Errorf("%s:%d: %w: rule %q: %w", name, r.line, ErrRules, r.result.Rule, err)
 		}
@@ -62,6 +101,17 @@ func Parse(name, text string) (*Table, error) {
 			return nil, fmt.Errorf("%s:%d: %w: rule %q occurs twice", name, r.line, ErrRules, r.result.Rule)
 		}
 		names[r.result.Rule] = true
+	}
+	return rules, nil
+}
+
+func newTable(rules []*rule) *Table {
+	t := &Table{rules: make([]*rule, len(rules)), scoped: make(map[string][]*rule), index: &index{}}
+	for i, of := range rules {
+		r := new(*of) // a rule that another table has, too, keeps its number there
+		r.number = i
+		t.rules[i] = r
+		t.index.add(r)
 		for _, p := range r.providers {
 			t.scoped[p] = append(t.scoped[p], r)
 		}
@@ -69,7 +119,31 @@ func Parse(name, text string) (*Table, error) {
 			t.general = append(t.general, r)
 		}
 	}
-	return t, nil
+	return t
+}
+
+// prove runs the examples of a rule.
+func (t *Table) prove(r *rule) error {
+	providers := r.providers
+	if len(providers) == 0 {
+		providers = []string{""}
+	}
+	for _, provider := range providers {
+		for _, example := range r.yes {
+			reply, _ := ParseReply(example)
+			if got := t.Classify(provider, reply); got.Rule != r.result.Rule {
+				return fmt.Errorf("its own example %q goes to rule %q", example, got.Rule)
+			}
+		}
+	}
+	for _, example := range r.no {
+		reply, _ := ParseReply(example)
+		var words text
+		if words.normalize(reply.Text); r.matches(reply, &words) {
+			return fmt.Errorf("it matches %q, which it must not", example)
+		}
+	}
+	return nil
 }
 
 // set takes one line of a rule.
@@ -84,6 +158,8 @@ func (r *rule) set(key, value string) error {
 		r.result.Class = Class(value)
 	case "verdict":
 		r.result.Verdict = Verdict(value)
+	case "subject":
+		r.result.Subject = Subject(value)
 	case "provider":
 		r.providers = append(r.providers, strings.Fields(value)...)
 	case "code":
@@ -105,7 +181,7 @@ func (r *rule) set(key, value string) error {
 	case "no":
 		r.no = append(r.no, value)
 	default:
-		return fmt.Errorf("unknown word %q (rule class verdict provider code status text unless yes no)", key)
+		return fmt.Errorf("unknown word %q (rule class verdict subject provider code status text unless yes no)", key)
 	}
 	return nil
 }
@@ -153,13 +229,17 @@ func (r *rule) check() error {
 		return fmt.Errorf("class %q is not one of the classes", r.result.Class)
 	case !r.result.Verdict.Known():
 		return fmt.Errorf("verdict %q is not one of suppress count reputation infrastructure ignore", r.result.Verdict)
+	case r.result.Verdict == Reputation && !r.result.Subject.Known():
+		return fmt.Errorf("verdict reputation needs a subject, ip, domain or content, not %q", r.result.Subject)
+	case r.result.Verdict != Reputation && r.result.Subject != "":
+		return errors.New("only verdict reputation has a subject")
 	case len(r.codes)+len(r.statuses)+len(r.text) == 0:
 		return errors.New("it matches everything: add code, status or text")
 	case len(r.yes) == 0 || len(r.no) == 0:
 		return errors.New("it needs a reply that it matches (yes) and one that it does not (no)")
 	}
 	for _, s := range append(append([]string{}, r.yes...), r.no...) {
-		if _, ok := parseReply(s); !ok {
+		if _, ok := ParseReply(s); !ok {
 			return fmt.Errorf("example %q is not a reply", s)
 		}
 	}
@@ -180,8 +260,8 @@ func (r *rule) check() error {
 	return nil
 }
 
-// parseReply reads an example: code, status if any, text.
-func parseReply(s string) (rfc5321.Reply, bool) {
+// ParseReply reads a reply as rules name them: code, status if any, text.
+func ParseReply(s string) (rfc5321.Reply, bool) {
 	word, rest, _ := strings.Cut(s, " ")
 	code, err := strconv.Atoi(word)
 	if err != nil || code < 200 || code > 599 {

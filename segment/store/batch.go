@@ -96,6 +96,9 @@ func (b *Batch) Cursor(consumer string, c Cursor) {
 	b.set(key(prefixCursor, consumer), b.buf)
 }
 
+// Guard writes what whoever judges hard bounces remembers.
+func (b *Batch) Guard(note []byte) { b.set(key(prefixMeta, metaGuard), note) }
+
 // Import writes the progress of an import.
 func (b *Batch) Import(id [16]byte, p Progress) {
 	b.buf = p.append(b.buf[:0])

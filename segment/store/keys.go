@@ -124,6 +124,7 @@ const (
 	metaWheel      = "wheel"      // entry up to which the wheel has been turned, as in its key (raw)
 	metaVerified   = "verified"   // last contact that the verifier has looked at, 8 bytes (raw)
 	metaKept       = "kept"       // keys of the series that are complete in every record of r, 16 bytes each (raw)
+	metaGuard      = "guard"      // what whoever judges hard bounces remembers (raw)
 	metaJudged     = "judged"     // identity of the rules and tiers that the wheel's deadlines are of, 16 bytes (raw)
 )
 

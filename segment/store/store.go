@@ -212,6 +212,9 @@ func (s *Store) Cursor(consumer string) (Cursor, error) {
 	return decodeCursor(v)
 }
 
+// Guard returns what whoever judges hard bounces remembered; nil = nothing.
+func (s *Store) Guard() ([]byte, error) { return s.get(key(prefixMeta, metaGuard)) }
+
 // Import returns the progress of an import; false if none is known.
 func (s *Store) Import(id [16]byte) (Progress, bool, error) {
 	v, err := s.get(key(prefixImport, string(id[:])))

@@ -63,7 +63,11 @@ type Suppression struct {
 	Evidence string // what was seen: a reply, a report, a note
 	Created  time.Time
 	Expires  time.Time // zero = never
+	Provider string    // that said so, of a hard bounce; "" = one without a name, or none
 }
+
+// suppressionLayout is that of a suppression: 2 has the provider, 1 has none.
+const suppressionLayout = 2
 
 // Flip says that something changed for a contact that mail already queued, or
 // whoever follows a segment, must know.
@@ -107,20 +111,23 @@ type Progress struct {
 }
 
 func (s *Suppression) append(b []byte) []byte {
-	b = append(b, layout)
+	b = append(b, suppressionLayout)
 	b = appendString(b, s.Address)
 	b = appendString(b, s.Reason)
 	b = appendString(b, s.Source)
 	b = appendString(b, s.Evidence)
 	b = appendTime(b, s.Created)
-	return appendTime(b, s.Expires)
+	return appendString(appendTime(b, s.Expires), s.Provider)
 }
 
 func decodeSuppression(key, value []byte) (Suppression, error) {
-	r := newReader(value)
+	r, version := newReaderUpTo(suppressionLayout, value)
 	s := Suppression{
 		Address: r.string(), Reason: r.string(), Source: r.string(), Evidence: r.string(),
 		Created: r.time(), Expires: r.time(),
+	}
+	if version == suppressionLayout {
+		s.Provider = r.string()
 	}
 	head := len(prefixSuppression)
 	if len(key) <= head+len(s.Hash) {

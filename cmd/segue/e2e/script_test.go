@@ -78,7 +78,7 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
 			w := newWorld(t)
-			w.exchanger(50, []string{"dest.example"})
+			w.exchanger(50, []string{"dest.example"}, "rcpt gone : 550 5.1.1 no such user")
 			w.head = fmt.Sprintf("budget_zone = %q\n", noon())
 			w.more = fmt.Sprintf(busy, w.net)
 			w.start()
