@@ -15,8 +15,8 @@ import (
 // give the same decisions, so that sixty days pass in milliseconds.
 const pure = `
 queue/schedule segment/rule segment/tier segment/score segment/signal segment/stats
-reputation/warmup reputation/throttle reputation/bounce reputation/outage reputation/breaker
-mta/event mta/rfc5321 mta/codec mta/verp mta/clock
+reputation/warmup reputation/evidence reputation/plans reputation/throttle reputation/bounce reputation/outage reputation/breaker
+mta/event mta/rfc5321 mta/wilson mta/codec mta/verp mta/clock
 `
 
 // outside lists what a pure package may not import: packages that read the

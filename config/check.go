@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/seguemta/segue/reputation/plans"
 )
 
 // checker collects what is wrong with a configuration as a whole.
@@ -86,7 +88,12 @@ func (k *checker) refer(key, kind, name string, known []string) {
 // sources that refer to nothing.
 func (k *checker) references() {
 	c, pools := k.c, k.c.poolNames()
-	plans := names(c.Plans, func(p Plan) string { return p.Name })
+	own := names(c.Plans, func(p Plan) string { return p.Name })
+	plan := func(key, name string) {
+		if _, published := plans.Find(name); !published {
+			k.refer(key+".plan", "plan", name, own)
+		}
+	}
 	streams := names(c.Streams, func(s Stream) string { return s.Name })
 	credentials := names(c.Credentials, func(x Credential) string { return x.Name })
 	k.refer("delivery.pool", "pool", c.Delivery.Pool, pools)
@@ -105,14 +112,17 @@ func (k *checker) references() {
 		for _, a := range s.Assign {
 			key := fmt.Sprintf("segment[%s].assign[%s]", s.Name, a.Tier)
 			k.refer(key+".pool", "pool", a.Pool, pools)
-			k.refer(key+".plan", "plan", a.Plan, plans)
+			plan(key, a.Plan)
 			if a.Pool == "" && a.Plan == "" {
 				k.fail(key, "assigns nothing", "name a pool or a plan")
 			}
 		}
 	}
 	for _, s := range c.Sources {
-		k.refer(fmt.Sprintf("source[%s].plan", s.Name), "plan", s.Plan, plans)
+		plan("source["+s.Name+"]", s.Plan)
+	}
+	for _, d := range c.Domains {
+		plan("domain["+d.Name+"]", d.Plan)
 	}
 	for _, x := range c.Credentials {
 		for i, name := range x.Streams {

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/seguemta/segue/reputation/plans"
 )
 
 // Names of the streams that exist without being declared.
@@ -88,6 +90,9 @@ func (c *Config) fill() {
 	}
 	for i := range c.Providers {
 		p := &c.Providers[i]
+		if !c.IsSet("provider[" + p.Name + "].reports_complaints") {
+			p.ReportsComplaints = slices.Contains(reporters(), p.Name)
+		}
 		if p.Connections == 0 {
 			p.Connections = c.Delivery.Connections
 		}
@@ -98,6 +103,56 @@ func (c *Config) fill() {
 	for _, plan := range c.Plans {
 		c.fillStages(plan)
 	}
+	c.publishPlans()
+}
+
+// reporters are names of providers that send reports of complaints to senders
+// who register for them.
+func reporters() []string {
+	return []string{"yahoo", "aol", "microsoft", "comcast", "cox", "fastmail", "rackspace", "zoho", "laposte", "orange", "libero", "seznam", "mailru", "yandex"}
+}
+
+// publishPlans adds the published schedules that something asks for by name and
+// that no [[plan]] of that name takes the place of. What a schedule says of
+// providers that are not declared is left out.
+func (c *Config) publishPlans() {
+	for _, name := range c.planNames() {
+		if slices.ContainsFunc(c.Plans, func(p Plan) bool { return p.Name == name }) {
+			continue
+		}
+		published, ok := plans.Find(name)
+		if !ok {
+			continue // reported as a name that refers to nothing
+		}
+		p := Plan{Name: name, Pace: true, Gate: Gate{Used: 0.9, MaxDeferred: 0.10, MaxBounced: 0.05, MaxComplained: 0.001, MaxUnsubscribed: 0.01, StepBack: 3}}
+		for _, s := range published.Stages {
+			stage := Stage{Tiers: s.Tiers, NewShare: DefaultNewShare, PerDay: make(map[string]int64)}
+			for provider, n := range s.PerDay {
+				if slices.Contains([]string{PerDayDefault, PerDayOther, PerDayTotal}, provider) || slices.Contains(c.providerNames(), provider) {
+					stage.PerDay[provider] = int64(n)
+				}
+			}
+			p.Stages = append(p.Stages, stage)
+		}
+		c.Plans = append(c.Plans, p)
+	}
+}
+
+// planNames are the plans that sources, domains and lanes name.
+func (c *Config) planNames() []string {
+	var list []string
+	for _, s := range c.Sources {
+		list = append(list, s.Plan)
+	}
+	for _, d := range c.Domains {
+		list = append(list, d.Plan)
+	}
+	for _, s := range c.Segments {
+		for _, a := range s.Assign {
+			list = append(list, a.Plan)
+		}
+	}
+	return slices.DeleteFunc(list, func(name string) bool { return name == "" })
 }
 
 // fill sets the limit per address from what the listener is for.

@@ -16,8 +16,9 @@ type Source struct {
 	// is the name of the machine, which is right for its only source.
 	Hostname string `toml:"hostname" format:"domain" defaultdoc:"hostname of the machine"`
 
-	// The warm-up plan. By default there is none: the source counts as warm and has no
-	// daily budget, as one that is in use already.
+	// The warm-up plan: one of [[plan]], or a published schedule by its name (`segue
+	// warmup plan` lists them). By default there is none: the source counts as warm and
+	// has no daily budget, as one that is in use already.
 	Plan string `toml:"plan" defaultdoc:"none: a warm source"`
 }
 
@@ -105,25 +106,39 @@ const (
 )
 
 // Gate is the evidence that a stage asks for before the next: limits that
-// hold a source where it is or take it a step back, as shares of the day's
-// recipients at a provider. Today a stage advances by used alone; the three
-// limits are read and checked, and not yet applied.
+// hold a source where it is or take it a step back, as shares of the recipients of the last
+// seven days at a provider. A limit speaks only when even the low end of the rate's 95 %
+// interval is above it and at least three were counted: one complaint of ten
+// messages is noise.
 type Gate struct {
 	// The share of the day's budget that has to be used. The default asks for a real
 	// day's work: a ramp by calendar alone warms nothing.
 	Used float64 `toml:"used" default:"0.9" min:"0" max:"1"`
 
-	// The largest share that was deferred. Receivers defer before they block; the
-	// default lets greylisting pass.
+	// The largest share that was refused for the source's or the domain's reputation, of
+	// the recipients attempted. Receivers defer before they block; greylisting and full
+	// mailboxes do not count, so that the default is already far from what a good
+	// sender sees.
 	MaxDeferred float64 `toml:"max_deferred" default:"0.10" min:"0" max:"1"`
 
-	// The largest share that bounced. The default is the limit at which most sending
+	// The largest share that bounced for good because the address is none, at once or
+	// by a bounce mail later. The default is the limit at which most sending
 	// services stop a customer.
 	MaxBounced float64 `toml:"max_bounced" default:"0.05" min:"0" max:"1"`
 
-	// The largest share that complained. The default is what Gmail asks bulk senders
-	// to stay below; 0.003 is where it blocks.
+	// The largest share that complained, of the mail delivered at providers that report
+	// complaints or about which figures are imported. The default is what Gmail asks
+	// bulk senders to stay below; 0.003 is where it blocks.
 	MaxComplained float64 `toml:"max_complained" default:"0.001" min:"0" max:"1"`
+
+	// The largest share that unsubscribed, of the mail delivered where complaints are
+	// unknown: who finds no other button presses that one. The default is several
+	// times what a list that is well looked after has.
+	MaxUnsubscribed float64 `toml:"max_unsubscribed" default:"0.01" min:"0" max:"1"`
+
+	// How many times a limit takes a source a stage back; 0 is never. The default is
+	// the distance between Gmail's two figures.
+	StepBack float64 `toml:"step_back" default:"3" min:"0" max:"1000"`
 }
 
 // Provider is a named group of sites with one policy. A site belongs to at most
@@ -146,6 +161,13 @@ type Provider struct {
 	// Connections at one time from all sources together; 0 is without limit, the
 	// default, since the limits that are known count each address.
 	TotalConnections int `toml:"total_connections" default:"0" min:"0" max:"100000"`
+
+	// Whether it sends us a report of each complaint. Elsewhere no complaint is no good
+	// news: the rate is unknown, not 0. By default yes for the names of those that run a
+	// feedback loop for senders (yahoo, aol, microsoft, comcast, cox, fastmail,
+	// rackspace, zoho, laposte, orange, libero, seznam, mailru, yandex), so
+	// register with theirs; no for all others, google and apple among them.
+	ReportsComplaints bool `toml:"reports_complaints" defaultdoc:"by name"`
 
 	// Messages on one connection. By default those of [delivery].
 	PerConnection int `toml:"per_connection" defaultdoc:"delivery.per_connection" min:"1" max:"10000"`

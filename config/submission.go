@@ -110,6 +110,11 @@ type Domain struct {
 	// so that SPF aligns with From (RFC 7489, section 3.1.2).
 	ReturnPath string `toml:"return_path" format:"domain" defaultdoc:"bounce.NAME"`
 
+	// A warm-up plan of the domain's own, beside those of the sources: marketing mail
+	// has to fit both budgets. Receivers know domains as they know addresses, so that a new
+	// domain on a warm source is cold. By default there is none.
+	Plan string `toml:"plan" defaultdoc:"none: a warm domain"`
+
 	// The keys that sign mail of this domain; with several, each signs.
 	DKIM []DKIM `toml:"dkim"`
 }

@@ -29,7 +29,7 @@ type contacts struct {
 	now     func() time.Time
 	settled func() time.Time // stands still while the clock is in doubt: nobody changes tier by time alone
 	stream  func(name string) admit.Stream
-	lane    func(stream, segment, tier string) store.Class // as admission chooses it
+	lane    func(stream, segment, tier, domain string) store.Class // as admission chooses it
 	zones   zones
 	outages *outages
 }

@@ -60,6 +60,7 @@ type Engine struct {
 	erasures *erasures
 	queue    *queue.Queue
 	warm     *warmups
+	evidence *evidences
 	pauses   *pauses
 	admit    *admit.Admitter
 	observer *observer
@@ -154,7 +155,9 @@ func (e *Engine) openStores() error {
 	e.onStop("contacts store", e.people.Close)
 	e.contacts = &contacts{
 		db: e.people, mail: e.mail, log: e.log.With(slog.String("component", "contacts")), now: e.o.Now, settled: e.time.Settled, stream: e.plan.stream,
-		lane: func(stream, segment, tier string) store.Class { return e.admit.Lane(stream, segment, tier) }, zones: e.plan.zones, outages: outages,
+		lane: func(stream, segment, tier, domain string) store.Class {
+			return e.admit.Lane(stream, segment, tier, domain)
+		}, zones: e.plan.zones, outages: outages,
 	}
 	e.observer = newObserver(e.mail, e.log, e.o.Registry)
 	return nil
@@ -183,6 +186,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	group.run("contact events", func(ctx context.Context) { e.contacts.trim(ctx, e.time.Settled) })
 	group.run("erasures", e.erasures.follow)
 	group.run("metrics", e.observer.follow)
+	group.run("evidence", e.evidence.follow)
 	group.run("disk space", e.watchSpace)
 	group.run("failed store", func(ctx context.Context) { e.cutIfFailed(ctx, cutOff) })
 	cut := make(chan int, 1)

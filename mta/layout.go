@@ -48,6 +48,7 @@ type layout struct {
 	keys         map[string][]dkim.Key // by sending domain
 	domains      map[string]deliver.Domain
 	signs        map[string]bool // our sending domains
+	ramped       map[string]bool // those with a plan of their own
 	sources      map[string]deliver.Source
 	defineSource []schedule.DefineSource
 	definePool   []schedule.DefinePool
@@ -105,6 +106,10 @@ func (l *layout) mail(c *config.Config) {
 
 // egress converts sources, pools and providers.
 func (l *layout) egress(c *config.Config) {
+	l.ramped = make(map[string]bool)
+	for _, d := range c.Domains {
+		l.ramped[d.Name] = d.Plan != ""
+	}
 	l.sources = make(map[string]deliver.Source)
 	for _, s := range c.Sources {
 		src := deliver.Source{Hostname: s.Hostname}
@@ -149,8 +154,12 @@ func (l *layout) lane(c store.Class) schedule.Class {
 			w = next
 		}
 	}
+	domain := ""
+	if l.ramped[c.Domain] {
+		domain = c.Domain // the plan may have been taken away since the mail was accepted
+	}
 	return schedule.Class{
-		Stream: c.Stream, Segment: c.Segment, Tier: c.Tier, Pool: c.Pool, Plan: c.Plan,
+		Domain: domain, Stream: c.Stream, Segment: c.Segment, Tier: c.Tier, Pool: c.Pool, Plan: c.Plan,
 		Rank: t.Rank(), Weight: w, Transactional: s.Transactional,
 	}
 }

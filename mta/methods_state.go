@@ -175,11 +175,12 @@ func (m methods) Source(ctx context.Context, name string) (api.Source, error) {
 // Warmup implements api.Methods.
 func (m methods) Warmup(context.Context) ([]api.Warmup, error) {
 	list := []api.Warmup{}
+	today := warmup.DayOf(m.o.Now(), m.warm.zone)
 	for _, b := range m.queue.BudgetsToday() {
-		stage, stages, plan, reason := m.warm.stage(b.Key)
+		s := m.warm.standing(b.Key, today)
 		w := api.Warmup{
-			Source: b.Key.Source, Plan: plan, Segment: b.Key.Segment, Tier: b.Key.Tier, Provider: b.Key.Provider,
-			Day: warmup.Day(b.Day).String(), Stage: stage, Stages: stages, Allowed: b.Allowed, Used: b.Used, Admit: b.Admit, Reason: reason,
+			Source: b.Key.Source, Domain: b.Key.Domain, Plan: s.plan, State: s.state, Evidence: s.evidence, Segment: b.Key.Segment, Tier: b.Key.Tier, Provider: b.Key.Provider,
+			Day: warmup.Day(b.Day).String(), Stage: s.stage, Stages: s.stages, Allowed: b.Allowed, Used: b.Used, Admit: b.Admit, Reason: s.reason,
 		}
 		if w.Admit == nil {
 			w.Admit = []string{}

@@ -103,7 +103,7 @@ type stages struct {
 
 func newStages(e *Engine) *stages {
 	return &stages{e: e, desc: prometheus.NewDesc("segue_stage",
-		"Warm-up stage of a source at a provider, from 1. It does not rise for days: look at segue warmup show.",
+		"Warm-up stage of a source at a provider, from 1. It falls, or does not rise for days: look at segue warmup show.",
 		[]string{"source", "provider"}, nil)}
 }
 
@@ -114,8 +114,7 @@ func (s *stages) Describe(ch chan<- *prometheus.Desc) { ch <- s.desc }
 func (s *stages) Collect(ch chan<- prometheus.Metric) {
 	for _, b := range s.e.queue.BudgetsToday() {
 		if b.Key.Source != "" {
-			stage, _, _, _ := s.e.warm.stage(b.Key)
-			ch <- prometheus.MustNewConstMetric(s.desc, prometheus.GaugeValue, float64(stage), b.Key.Source, b.Key.Provider)
+			ch <- prometheus.MustNewConstMetric(s.desc, prometheus.GaugeValue, float64(s.e.warm.stage(b.Key)), b.Key.Source, b.Key.Provider)
 		}
 	}
 }

@@ -41,19 +41,22 @@ func (e *Engine) makeQueue() error {
 	if e.admit, err = e.newAdmitter(); err != nil {
 		return err
 	}
-	if e.warm, err = newWarmups(e.c, e.mail); err != nil {
+	if e.evidence, err = newEvidences(e.c, e.mail, e.time.Settled, e.log.With(slog.String("component", "evidence"))); err != nil {
+		return err
+	}
+	if e.warm, err = newWarmups(e.c, e.mail, e.evidence); err != nil {
 		return err
 	}
 	e.queue, err = queue.New(queue.Options{
 		Store: e.mail, Transport: transport, Resolver: routes{router, classifier{e.plan.bounces}, e.o.Now}, Contacts: e.contacts, Budgets: e.warm,
 		Sources: e.plan.defineSource, Pools: e.plan.definePool, Providers: e.plan.defineProv,
 		Lane:   e.plan.lane,
-		Relane: func(c store.Class, tier string) store.Class { return e.admit.Lane(c.Stream, c.Segment, tier) },
+		Relane: func(c store.Class, tier string) store.Class { return e.admit.Lane(c.Stream, c.Segment, tier, c.Domain) },
 		Policy: func(c store.Class) queue.Policy { return e.plan.policies[c.Segment] }, ContactSpan: e.plan.contactSpan, AccountSpan: e.plan.accountSpan,
 		Retry: durations(e.c.Delivery.Retry), Jitter: e.c.Delivery.Jitter,
 		Schedule: schedule.Options{MaxConnections: e.c.Delivery.MaxConnections},
 		Logger:   e.log.With(slog.String("component", "queue")), Registry: e.o.Registry, Now: e.o.Now, Settled: e.time.Settled,
-		EventRetention: e.c.Queue.EventRetention.Std(), Consumed: e.contacts.consumed,
+		EventRetention: e.c.Queue.EventRetention.Std(), Consumed: func() uint64 { return min(e.contacts.consumed(), e.evidence.consumed()) },
 	})
 	if err != nil {
 		return err
@@ -68,7 +71,7 @@ func (e *Engine) makeQueue() error {
 func (e *Engine) newAdmitter() (*admit.Admitter, error) {
 	return admit.New(admit.Options{
 		Hostname: e.c.Hostname, Contacts: e.contacts, Queue: enqueuer{e}, Streams: e.plan.streams,
-		Segments: e.plan.assignments, Tiers: e.plan.tierPools, Pool: e.c.Delivery.Pool, Domains: e.plan.signs, Now: e.o.Now,
+		Segments: e.plan.assignments, Tiers: e.plan.tierPools, Pool: e.c.Delivery.Pool, Domains: e.plan.signs, Ramped: e.plan.ramped, Now: e.o.Now,
 	})
 }
 

@@ -68,6 +68,6 @@ func (c *contacts) Standing(e *store.Entry, class store.Class, signing string) (
 	if len(v.Segments) > 0 {
 		s.Version = v.Segments[0].Version
 	}
-	s.Class = c.lane(class.Stream, v.First, v.Tier)
+	s.Class = c.lane(class.Stream, v.First, v.Tier, class.Domain)
 	return s, nil
 }

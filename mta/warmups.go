@@ -12,9 +12,11 @@ import (
 	"time"
 
 	"github.com/seguemta/segue/config"
+	"github.com/seguemta/segue/mta/event"
 	"github.com/seguemta/segue/queue"
 	"github.com/seguemta/segue/queue/schedule"
 	"github.com/seguemta/segue/queue/store"
+	"github.com/seguemta/segue/reputation/evidence"
 	"github.com/seguemta/segue/reputation/warmup"
 )
 
@@ -28,16 +30,23 @@ const statePrefix = "warmup/"
 // engine was down.
 const oldestJudged = 14
 
-// warmups are the warm-up budgets: a state per source x provider and per lane
-// with a plan of its own, each with its plan. It is the queue's Budgets.
+// warmups are the warm-up budgets: a state per source x provider, per sending domain with a
+// plan and per lane with one, each with its plan. It is the queue's Budgets.
 type warmups struct {
-	zone  *time.Location
-	plans map[string]*warmup.Plan
-	list  []budgetOf
+	zone      *time.Location
+	plans     map[string]*ramp
+	list      []budgetOf
+	providers []string // that a budget can be for, without the total
+	evidence  *evidences
 
 	mu     sync.Mutex
 	states map[schedule.BudgetKey]warmup.State
-	reason map[schedule.BudgetKey]string
+}
+
+// ramp is a plan with the limits of its gate.
+type ramp struct {
+	warmup.Plan
+	limits evidence.Limits
 }
 
 // budgetOf is one budget and the plan it follows.
@@ -47,34 +56,26 @@ type budgetOf struct {
 }
 
 // newWarmups reads the stored states.
-func newWarmups(c *config.Config, mail *store.Store) (*warmups, error) {
+func newWarmups(c *config.Config, mail *store.Store, known *evidences) (*warmups, error) {
 	w := &warmups{
-		zone: c.BudgetZone.Std(), plans: make(map[string]*warmup.Plan),
-		states: make(map[schedule.BudgetKey]warmup.State), reason: make(map[schedule.BudgetKey]string),
+		zone: c.BudgetZone.Std(), plans: make(map[string]*ramp), evidence: known,
+		states: make(map[schedule.BudgetKey]warmup.State), providers: []string{schedule.Other},
 	}
 	for i := range c.Plans {
 		w.plans[c.Plans[i].Name] = convertPlan(&c.Plans[i])
 	}
-	providers := []string{schedule.Other, schedule.Total}
 	for _, p := range c.Providers {
-		providers = append(providers, p.Name)
+		w.providers = append(w.providers, p.Name)
 	}
 	for _, s := range c.Sources {
-		if s.Plan == "" {
-			continue
-		}
-		for _, p := range providers {
-			w.list = append(w.list, budgetOf{schedule.BudgetKey{Source: s.Name, Provider: p}, s.Plan})
-		}
+		w.add(schedule.BudgetKey{Source: s.Name}, s.Plan)
+	}
+	for _, d := range c.Domains {
+		w.add(schedule.BudgetKey{Domain: d.Name}, d.Plan)
 	}
 	for _, s := range c.Segments {
 		for _, a := range s.Assign {
-			if a.Plan == "" {
-				continue
-			}
-			for _, p := range providers {
-				w.list = append(w.list, budgetOf{schedule.BudgetKey{Plan: a.Plan, Segment: s.Name, Tier: a.Tier, Provider: p}, a.Plan})
-			}
+			w.add(schedule.BudgetKey{Plan: a.Plan, Segment: s.Name, Tier: a.Tier}, a.Plan)
 		}
 	}
 	for _, b := range w.list {
@@ -94,14 +95,38 @@ func newWarmups(c *config.Config, mail *store.Store) (*warmups, error) {
 	return w, nil
 }
 
-func stateName(k schedule.BudgetKey) string {
-	return statePrefix + strings.Join([]string{k.Source, k.Plan, k.Segment, k.Tier, k.Provider}, "/")
+// add makes the budgets of a plan: at each provider, at other, and in total.
+func (w *warmups) add(k schedule.BudgetKey, plan string) {
+	if plan == "" {
+		return
+	}
+	for _, p := range append([]string{schedule.Total}, w.providers...) {
+		k.Provider = p
+		w.list = append(w.list, budgetOf{k, plan})
+	}
 }
 
-func convertPlan(p *config.Plan) *warmup.Plan {
-	out := &warmup.Plan{
-		Name: p.Name, Pace: p.Pace, Window: warmup.Window{Open: p.Window.From, Close: p.Window.Until},
-		Gate: warmup.Gate{Used: p.Gate.Used},
+// stateName is where a state is stored. A domain is written only where there is
+// one: the others keep the names they have had.
+func stateName(k schedule.BudgetKey) string {
+	parts := []string{k.Source, k.Plan, k.Segment, k.Tier, k.Provider}
+	if k.Domain != "" {
+		parts = append(parts, k.Domain)
+	}
+	return statePrefix + strings.Join(parts, "/")
+}
+
+// Plan is a configured plan as the scheduler's budgets come from it.
+func Plan(p *config.Plan) warmup.Plan { return convertPlan(p).Plan }
+
+func convertPlan(p *config.Plan) *ramp {
+	g := &p.Gate
+	out := &ramp{
+		Plan: warmup.Plan{
+			Name: p.Name, Pace: p.Pace, Window: warmup.Window{Open: p.Window.From, Close: p.Window.Until},
+			Gate: warmup.Gate{Used: g.Used},
+		},
+		limits: evidence.Limits{Deferred: g.MaxDeferred, Bounced: g.MaxBounced, Complained: g.MaxComplained, Unsubscribed: g.MaxUnsubscribed, StepBack: g.StepBack},
 	}
 	for _, s := range p.Stages {
 		st := warmup.Stage{Tiers: s.Tiers, NewShare: s.NewShare, PerDay: make(map[string]int)}
@@ -113,40 +138,89 @@ func convertPlan(p *config.Plan) *warmup.Plan {
 	return out
 }
 
+// followers are the providers about which a plan says nothing.
+func (w *warmups) followers(p *ramp) []string {
+	var list []string
+	for _, name := range w.providers {
+		if !p.Own(name) {
+			list = append(list, name)
+		}
+	}
+	return list
+}
+
+// state is where a key stands: where its plan says nothing about it, where the
+// total stands.
+func (w *warmups) state(b *budgetOf) warmup.State {
+	k := b.key
+	if !w.plans[b.plan].Own(k.Provider) {
+		k.Provider = schedule.Total
+	}
+	return w.states[k]
+}
+
+// counters reads the durable counter of a budget on a day.
+type counters = func(schedule.BudgetKey, schedule.Day) store.Counter
+
 // Roll implements queue.Budgets: every day that ended and was not judged yet is
-// judged now, in order. A day without a counter had no traffic and does not count.
+// judged now, in order.
 func (w *warmups) Roll(now time.Time, used func(schedule.BudgetKey, schedule.Day) store.Counter) []queue.Change {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	today := warmup.DayOf(now, w.zone)
 	var changes []queue.Change
-	for _, b := range w.list {
-		s := w.states[b.key]
-		before := s
-		text := ""
-		for d := max(s.Day+1, today-oldestJudged); d < today; d++ {
-			c := used(b.key, schedule.Day(d))
-			if c.Allowed == 0 {
-				continue
-			}
-			s, text = w.plans[b.plan].Advance(s, warmup.Ended{Day: d, Used: c.Used, Allowed: c.Allowed}, warmup.Evidence{})
-			w.reason[b.key] = text
-		}
-		if s == before {
+	for i := range w.list {
+		b := &w.list[i]
+		if !w.plans[b.plan].Own(b.key.Provider) {
 			continue
 		}
-		w.states[b.key] = s
-		value, err := json.Marshal(s)
-		if err != nil {
-			continue // a struct of numbers always marshals
+		before := w.states[b.key]
+		s, tell := w.judge(b, today, used)
+		if s != before {
+			changes = append(changes, w.change(b, s, tell))
 		}
-		change := queue.Change{Name: stateName(b.key), Value: value, Source: b.key.Source, Provider: b.key.Provider}
-		if s.Stage != before.Stage || s.Done != before.Done {
-			change.Reason = text
-		}
-		changes = append(changes, change)
 	}
 	return changes
+}
+
+// judge judges the days of a key that ended before today.
+func (w *warmups) judge(b *budgetOf, today warmup.Day, used counters) (warmup.State, []event.Event) {
+	s, p := w.states[b.key], w.plans[b.plan]
+	var tell []event.Event
+	for d := max(s.Day+1, today-oldestJudged); d < today; d++ {
+		c := used(b.key, schedule.Day(d))
+		if c.Allowed == 0 && p.Position(s) == 0 {
+			continue // it did not begin yet, or the engine was down: there is nothing to forget
+		}
+		var e warmup.Evidence
+		if followers := w.followers(p); b.key.Provider != schedule.Total || len(followers) > 0 {
+			e = w.evidence.judge(b.key, p.limits, d, s.Since, followers)
+		}
+		from := p.Position(s)
+		var why string
+		s, why = p.Advance(s, warmup.Ended{Day: d, Provider: b.key.Provider, Used: c.Used, Allowed: c.Allowed}, e)
+		switch to := p.Position(s); {
+		case to > from:
+			tell = append(tell, of(b.key, event.StageAdvanced, why))
+		case to < from:
+			tell = append(tell, of(b.key, event.StageBack, why))
+		case e.Hold != "" && c.Used > 0 && !s.Done:
+			tell = append(tell, of(b.key, event.StageHeld, why))
+		}
+	}
+	return s, tell
+}
+
+// change takes a new state and says what is to be stored of it.
+func (w *warmups) change(b *budgetOf, s warmup.State, tell []event.Event) queue.Change {
+	w.states[b.key] = s
+	value, _ := json.Marshal(s) //nolint:errchkjson // a struct of numbers and text always marshals
+	return queue.Change{Name: stateName(b.key), Value: value, Events: tell}
+}
+
+// of is an event about a budget.
+func of(k schedule.BudgetKey, kind event.Kind, why string) event.Event {
+	return event.Event{Kind: kind, Source: k.Source, SendingDomain: k.Domain, Plan: k.Plan, Segment: k.Segment, Tier: k.Tier, Provider: k.Provider, Reason: why}
 }
 
 // Caps implements queue.Budgets.
@@ -156,10 +230,11 @@ func (w *warmups) Caps(now time.Time, used func(schedule.BudgetKey, schedule.Day
 	today := warmup.DayOf(now, w.zone)
 	start, end := warmup.DayBounds(today, w.zone)
 	list := make([]schedule.Cap, 0, len(w.list))
-	for _, b := range w.list {
-		plan := w.plans[b.plan]
-		a := plan.Allowance(w.states[b.key], b.key.Provider)
-		if !a.Limited && (b.key.Provider == schedule.Total || b.key.Source == "") {
+	for i := range w.list {
+		b := &w.list[i]
+		plan, s := w.plans[b.plan], w.state(b)
+		a := plan.Allowance(s, b.key.Provider)
+		if !a.Limited && !s.Done {
 			continue // no such limit
 		}
 		c := used(b.key, schedule.Day(today))
@@ -168,7 +243,7 @@ func (w *warmups) Caps(now time.Time, used func(schedule.BudgetKey, schedule.Day
 			Allowed: a.Allowed, Reserved: a.Reserved, Admit: a.Admit, Used: c.Used, UsedNew: c.UsedNew, Leased: c.Leased,
 		}
 		if !a.Limited {
-			cp.Allowed = unlimited
+			cp.Allowed = unlimited // what is warm is counted too: what is not used is forgotten
 		} else {
 			cp.Hours = used(b.key, schedule.Day(today-1)).Hours
 		}
@@ -178,22 +253,48 @@ func (w *warmups) Caps(now time.Time, used func(schedule.BudgetKey, schedule.Day
 	return list
 }
 
-// stage is where a budget stands: stage from 1, of how many, and why.
-func (w *warmups) stage(k schedule.BudgetKey) (stage, stages int, plan, reason string) {
+// stage is the stage of a budget, from 1.
+func (w *warmups) stage(k schedule.BudgetKey) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	i := slices.IndexFunc(w.list, func(b budgetOf) bool { return b.key == k })
 	if i < 0 {
-		return 0, 0, "", ""
+		return 0
 	}
 	p := w.plans[w.list[i].plan]
-	s := w.states[k]
-	reason = w.reason[k]
-	switch {
-	case s.Done:
-		reason = "warm: the last stage was used up"
-	case reason == "":
-		reason = "advances when the day's volume was used"
+	return min(p.Position(w.state(&w.list[i]))+1, len(p.Stages))
+}
+
+// standing is where a budget stands, for operators.
+type standing struct {
+	stage, stages int // from 1
+	plan          string
+	state         string // climbing | held | warm | follows
+	reason        string // one line
+	evidence      string // of the last seven days
+}
+
+// standing says where a budget stands and why.
+func (w *warmups) standing(k schedule.BudgetKey, today warmup.Day) standing {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	i := slices.IndexFunc(w.list, func(b budgetOf) bool { return b.key == k })
+	if i < 0 {
+		return standing{}
 	}
-	return min(s.Stage+1, len(p.Stages)), len(p.Stages), p.Name, reason
+	b := &w.list[i]
+	p, s := w.plans[b.plan], w.state(b)
+	out := standing{
+		stage: min(s.Stage+1, len(p.Stages)), stages: len(p.Stages), plan: p.Name, state: "climbing", reason: p.Reason(s),
+		evidence: w.evidence.text(k, today, w.followers(p)),
+	}
+	switch {
+	case !p.Own(k.Provider):
+		out.state, out.reason = "follows", "follows the total: "+out.reason
+	case s.Held != "":
+		out.state = "held"
+	case s.Done:
+		out.state = "warm"
+	}
+	return out
 }

@@ -9,40 +9,66 @@ import (
 	"strings"
 	"time"
 
-	"github.com/seguemta/segue/mta/event"
 	"github.com/seguemta/segue/queue/schedule"
 	"github.com/seguemta/segue/queue/store"
 )
 
-// counterName is the text form of a budget and its day. Names hold no slash.
+// counterName is the text form of a budget and its day. Names hold no slash. A
+// domain is written only where there is one: the others keep the names they have had.
 func counterName(k schedule.BudgetKey, day schedule.Day) string {
-	return strings.Join([]string{k.Source, k.Plan, k.Segment, k.Tier, k.Provider, strconv.Itoa(int(day))}, "/")
+	name := strings.Join([]string{k.Source, k.Plan, k.Segment, k.Tier, k.Provider, strconv.Itoa(int(day))}, "/")
+	if k.Domain != "" {
+		name += "/" + k.Domain
+	}
+	return name
 }
 
 // parseCounter reads counterName back.
 func parseCounter(name string) (schedule.BudgetKey, schedule.Day, bool) {
 	p := strings.Split(name, "/")
-	if len(p) != 6 {
+	if len(p) != 6 && len(p) != 7 {
 		return schedule.BudgetKey{}, 0, false
 	}
 	day, err := strconv.ParseInt(p[5], 10, 32)
-	return schedule.BudgetKey{Source: p[0], Plan: p[1], Segment: p[2], Tier: p[3], Provider: p[4]}, schedule.Day(day), err == nil
+	k := schedule.BudgetKey{Source: p[0], Plan: p[1], Segment: p[2], Tier: p[3], Provider: p[4]}
+	if len(p) == 7 {
+		k.Domain = p[6]
+	}
+	return k, schedule.Day(day), err == nil
 }
+
+// used reads the durable counter of a budget on a day.
+type used = func(schedule.BudgetKey, schedule.Day) store.Counter
 
 // roll ends a budget day and begins the next: reputation decides about stages,
 // its state is made durable, and only then are the new caps in force.
 func (q *Queue) roll(now time.Time) error {
-	var used map[string]store.Counter
-	read := func(k schedule.BudgetKey, d schedule.Day) store.Counter { return used[counterName(k, d)] }
-	var changes []Change
+	return q.decide(now, func(now time.Time, used used) ([]Change, error) { return q.o.Budgets.Roll(now, used), nil })
+}
+
+// Steer changes reputation state by hand, between the ends of two days: what
+// change returns is stored, and then the caps are asked for anew. It is called from
+// the queue's own goroutine, as Budgets is; its error is Steer's, and changes nothing.
+func (q *Queue) Steer(ctx context.Context, change func(now time.Time, used func(schedule.BudgetKey, schedule.Day) store.Counter) ([]Change, error)) error {
+	done := make(chan error, 1)
+	q.mail.act(func(now time.Time) { done <- q.decide(now, change) }) //nolint:contextcheck // what was ordered is carried out, whether the caller waits or not
+	return q.answer(ctx, done)
+}
+
+func (q *Queue) decide(now time.Time, change func(time.Time, used) ([]Change, error)) error {
+	var counters map[string]store.Counter
+	read := func(k schedule.BudgetKey, d schedule.Day) store.Counter { return counters[counterName(k, d)] }
 	err := q.store.Commit(context.Background(), func(tx *store.Tx) error {
-		used = make(map[string]store.Counter)
-		tx.Counters(func(name string, c store.Counter) { used[name] = c })
-		changes = q.o.Budgets.Roll(now, read)
+		counters = make(map[string]store.Counter)
+		tx.Counters(func(name string, c store.Counter) { counters[name] = c })
+		changes, err := change(now, read)
+		if err != nil {
+			return err
+		}
 		for _, c := range changes {
 			tx.PutState(c.Name, c.Value)
-			if c.Reason != "" {
-				tx.Event(&event.Event{Kind: event.StageAdvanced, Source: c.Source, Provider: c.Provider, Reason: c.Reason})
+			for i := range c.Events {
+				tx.Event(&c.Events[i])
 			}
 		}
 		return nil
@@ -54,7 +80,7 @@ func (q *Queue) roll(now time.Time) error {
 	return nil
 }
 
-func (q *Queue) setCaps(now time.Time, read func(schedule.BudgetKey, schedule.Day) store.Counter) {
+func (q *Queue) setCaps(now time.Time, read used) {
 	q.dayEnd = now.Add(24 * time.Hour)
 	caps := q.o.Budgets.Caps(now, read)
 	for _, c := range caps {

@@ -3,6 +3,7 @@
 package queue
 
 import (
+	"maps"
 	"sync"
 	"time"
 
@@ -162,9 +163,13 @@ const minSweep = 50_000
 func (c *counts) setCaps(list []schedule.Cap) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	before := maps.Clone(c.caps)
 	clear(c.caps)
 	c.order = c.order[:0]
 	for _, cp := range list {
+		if b := before[cp.Key]; b != nil && b.Day == cp.Day {
+			cp.Used = max(cp.Used, b.Used) // charged since the counters were read
+		}
 		c.caps[cp.Key] = &Budget{Cap: cp}
 		c.order = append(c.order, cp.Key)
 		c.day, c.dayStart = cp.Day, cp.Start

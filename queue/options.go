@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/seguemta/segue/mta/event"
 	"github.com/seguemta/segue/mta/rfc5321"
 	"github.com/seguemta/segue/queue/schedule"
 	"github.com/seguemta/segue/queue/store"
@@ -125,12 +126,11 @@ type Budgets interface {
 	Roll(now time.Time, used func(schedule.BudgetKey, schedule.Day) store.Counter) []Change
 }
 
-// Change is one piece of reputation state to store, with its event.
+// Change is one piece of reputation state to store, with what to tell about it.
 type Change struct {
-	Name             string // of the state
-	Value            []byte
-	Source, Provider string
-	Reason           string // "" = no event
+	Name   string // of the state
+	Value  []byte
+	Events []event.Event
 }
 
 // Options of a queue. Store, Transport, Resolver, Contacts and Budgets are required.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/seguemta/segue/mta/wilson"
 	"github.com/seguemta/segue/segment/stats"
 	"github.com/seguemta/segue/segment/store"
 )
@@ -28,7 +29,7 @@ type Day struct {
 type Rate struct {
 	What string
 	Of   string // what the denominator counts
-	stats.Rate
+	wilson.Rate
 }
 
 // Overlap is what a segment shares with another one.
@@ -83,14 +84,14 @@ func (d *DB) Figures(ctx context.Context, name string) (Figures, bool, error) {
 // rates are the shares that people ask for, each with its denominator.
 func rates(r *Results) []Rate {
 	return []Rate{
-		{"delivered", "sent", stats.Wilson(r.Delivered, r.Sent)},
-		{"bounced", "sent", stats.Wilson(r.Bounced, r.Sent)},
-		{"complained", "delivered", stats.Wilson(r.Complained, r.Delivered)},
-		{"unsubscribed", "delivered", stats.Wilson(r.Unsubscribed, r.Delivered)},
-		{"opened", "delivered", stats.Wilson(r.Opened, r.Delivered)},
-		{"opened by machines", "delivered", stats.Wilson(r.OpenedByMachine, r.Delivered)},
-		{"clicked", "delivered", stats.Wilson(r.Clicked, r.Delivered)},
-		{"clicked by machines", "delivered", stats.Wilson(r.ClickedByMachine, r.Delivered)},
+		{"delivered", "sent", wilson.Interval(r.Delivered, r.Sent)},
+		{"bounced", "sent", wilson.Interval(r.Bounced, r.Sent)},
+		{"complained", "delivered", wilson.Interval(r.Complained, r.Delivered)},
+		{"unsubscribed", "delivered", wilson.Interval(r.Unsubscribed, r.Delivered)},
+		{"opened", "delivered", wilson.Interval(r.Opened, r.Delivered)},
+		{"opened by machines", "delivered", wilson.Interval(r.OpenedByMachine, r.Delivered)},
+		{"clicked", "delivered", wilson.Interval(r.Clicked, r.Delivered)},
+		{"clicked by machines", "delivered", wilson.Interval(r.ClickedByMachine, r.Delivered)},
 	}
 }
 

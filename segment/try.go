@@ -9,8 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seguemta/segue/mta/wilson"
 	"github.com/seguemta/segue/segment/rule"
-	"github.com/seguemta/segue/segment/stats"
 	"github.com/seguemta/segue/segment/store"
 )
 
@@ -67,7 +67,7 @@ func (d *DB) Try(ctx context.Context, def Definition) (Trial, error) {
 		return out, err
 	}
 	out.Members, out.Low, out.High = hits, hits, hits
-	if r := stats.Wilson(hits, out.Looked); out.Sample {
+	if r := wilson.Interval(hits, out.Looked); out.Sample {
 		all := float64(out.Contacts)
 		out.Members, out.Low, out.High = uint64(r.Share*all+0.5), uint64(r.Low*all), uint64(r.High*all+0.5)
 	}

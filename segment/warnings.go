@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/seguemta/segue/mta/wilson"
 	"github.com/seguemta/segue/segment/rule"
 	"github.com/seguemta/segue/segment/stats"
 	"github.com/seguemta/segue/segment/store"
@@ -148,7 +149,7 @@ func (d *DB) thin(name string, fill *fieldFill) (list []stats.Warning) {
 		}
 		w, warn := stats.Thin(field, fill.filled[slot], fill.looked)
 		if warn && fill.looked < fill.contacts {
-			w.Text += fmt.Sprintf("; of %s contacts, %s were looked at", stats.Count(fill.contacts), stats.Count(fill.looked))
+			w.Text += fmt.Sprintf("; of %s contacts, %s were looked at", wilson.Count(fill.contacts), wilson.Count(fill.looked))
 		}
 		if warn {
 			list = append(list, w)

@@ -44,7 +44,7 @@ type commands struct {
 	Contact     contactCmd     `cmd:"" help:"See and import contacts."`
 	Pool        poolCmd        `cmd:"" help:"See pools."`
 	Source      sourceCmd      `cmd:"" help:"See, pause and resume sources."`
-	Warmup      warmupCmd      `cmd:"" help:"See warm-up budgets."`
+	Warmup      warmupCmd      `cmd:"" help:"See, steer and plan warm-ups."`
 	Clock       clockCmd       `cmd:"" help:"See and confirm the time that the engine lives by."`
 	Suppression suppressionCmd `cmd:"" help:"See, add and lift suppressions."`
 	Bounce      bounceCmd      `cmd:"" help:"See and reload the rules of bounces."`

@@ -11,7 +11,7 @@ import (
 	"strings"
 
 	"github.com/seguemta/segue/mta/api"
-	"github.com/seguemta/segue/segment/stats"
+	"github.com/seguemta/segue/mta/wilson"
 )
 
 type segmentLs struct{}
@@ -161,7 +161,7 @@ func (a *app) segmentOverlaps(d *api.SegmentDetail) error {
 	}
 	t := a.table("OVERLAP", "MEMBERS", "BOTH", "OF-SMALLER", "OF-EITHER")
 	for _, o := range d.Overlaps {
-		t.row(o.Segment, number(o.Members), number(o.Both), stats.Percent(o.Smaller), stats.Percent(o.Jaccard))
+		t.row(o.Segment, number(o.Members), number(o.Both), wilson.Percent(o.Smaller), wilson.Percent(o.Jaccard))
 	}
 	return t.flush()
 }
@@ -178,7 +178,7 @@ func (a *app) segmentRates(d *api.SegmentDetail) error {
 	for _, r := range d.Rates {
 		rate, interval := "unknown", ""
 		if r.Total > 0 {
-			rate, interval = stats.Percent(r.Share), fmt.Sprintf("%s to %s", stats.Percent(r.Low), stats.Percent(r.High))
+			rate, interval = wilson.Percent(r.Share), fmt.Sprintf("%s to %s", wilson.Percent(r.Low), wilson.Percent(r.High))
 		}
 		t.row(r.What, number(r.Hits), rate, interval, fmt.Sprintf("%d %s", r.Total, r.Of))
 	}

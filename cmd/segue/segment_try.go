@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"github.com/seguemta/segue/mta/api"
-	"github.com/seguemta/segue/segment/stats"
+	"github.com/seguemta/segue/mta/wilson"
 )
 
 type segmentTest struct {
@@ -57,12 +57,12 @@ func (a *app) tested(t api.SegmentTested) error {
 		return nil
 	case t.Sample:
 		rate := fmt.Sprintf("about %s members of %s contacts, between %s and %s: a sample of %s contacts was asked",
-			stats.Count(t.Members), stats.Count(t.Contacts), stats.Count(t.Low), stats.Count(t.High), stats.Count(t.Looked))
+			wilson.Count(t.Members), wilson.Count(t.Contacts), wilson.Count(t.Low), wilson.Count(t.High), wilson.Count(t.Looked))
 		if err := a.say("%s", rate); err != nil {
 			return err
 		}
 	default:
-		if err := a.say("%s members of %s contacts, exactly: all were asked", stats.Count(t.Members), stats.Count(t.Looked)); err != nil {
+		if err := a.say("%s members of %s contacts, exactly: all were asked", wilson.Count(t.Members), wilson.Count(t.Looked)); err != nil {
 			return err
 		}
 	}

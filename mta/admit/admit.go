@@ -104,6 +104,7 @@ type Options struct {
 	Tiers    map[string]string // tier -> pool
 	Pool     string            // where nothing else names one
 	Domains  map[string]bool   // our sending domains
+	Ramped   map[string]bool   // those with a warm-up plan of their own
 	Now      func() time.Time  // nil = time.Now
 }
 
@@ -193,8 +194,9 @@ func ascii(b []byte) bool {
 }
 
 // Lane is the class of a recipient. A stream with a pool of its own uses that;
-// else the segment sends the tier to a pool, else the tier has one, else the default.
-func (a *Admitter) Lane(stream, segment, tier string) store.Class {
+// else the segment sends the tier to a pool, else the tier has one, else the
+// default. domain is the one that signs, which matters where it has a plan.
+func (a *Admitter) Lane(stream, segment, tier, domain string) store.Class {
 	s := a.o.Streams[stream]
 	c := store.Class{Stream: stream, Segment: segment, Tier: tier}
 	if !s.Transactional && s.Pool == "" {
@@ -203,6 +205,9 @@ func (a *Admitter) Lane(stream, segment, tier string) store.Class {
 		c.Pool = first(c.Pool, assigned.Pool, a.o.Tiers[tier])
 	}
 	c.Pool = first(s.Pool, c.Pool, a.o.Pool)
+	if !s.Transactional && a.o.Ramped[domain] {
+		c.Domain = domain
+	}
 	return c
 }
 

@@ -54,7 +54,7 @@ func (a *Admitter) chooseLane(d *draft) error {
 			}
 		}
 		r.Version = lead.Version
-		r.Class = a.Lane(d.stream, lead.Name, c.Tier)
+		r.Class = a.Lane(d.stream, lead.Name, c.Tier, d.domain)
 		if !d.class.Transactional {
 			a.o.Segments[lead.Name].obey(&r, c, d.now)
 		}

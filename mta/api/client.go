@@ -294,6 +294,16 @@ func (c *Client) Warmup(ctx context.Context) ([]Warmup, error) {
 	return get[[]Warmup](ctx, c, "/api/v1/warmup", nil)
 }
 
+// SteerWarmup implements [Methods].
+func (c *Client) SteerWarmup(ctx context.Context, act WarmupAct) error {
+	return c.post(ctx, "/api/v1/warmup", act)
+}
+
+// AddEvidence implements [Methods].
+func (c *Client) AddEvidence(ctx context.Context, rows Evidence) (EvidenceAdded, error) {
+	return fetch[EvidenceAdded](ctx, c, call{method: http.MethodPost, path: "/api/v1/evidence", json: rows})
+}
+
 // Suppressions implements [Methods].
 func (c *Client) Suppressions(ctx context.Context, q SuppressionQuery) ([]Suppression, error) {
 	v := make(url.Values)

@@ -8,7 +8,7 @@ import (
 	"github.com/seguemta/segue/mta/codec"
 )
 
-// Versions of an event: more has behind Segments what few have.
+// Versions of an event: more has behind Segments the texts that few have, all of them.
 const (
 	version = 1
 	more    = 2
@@ -18,8 +18,10 @@ const (
 // it is stored under.
 func (e *Event) Append(b []byte) []byte {
 	v := byte(version)
-	if e.Subject != "" {
-		v = more
+	for _, s := range e.rare() {
+		if *s != "" {
+			v = more
+		}
 	}
 	b = append(b, v)
 	b = codec.AppendTime(b, e.Time)
@@ -37,7 +39,9 @@ func (e *Event) Append(b []byte) []byte {
 	}
 	b = codec.AppendStrings(b, e.Segments)
 	if v == more {
-		b = codec.AppendString(b, e.Subject)
+		for _, s := range e.rare() {
+			b = codec.AppendString(b, *s)
+		}
 	}
 	return b
 }
@@ -65,7 +69,9 @@ func Decode(sequence uint64, b []byte) (Event, error) {
 	}
 	e.Segments = r.Strings()
 	if v == more {
-		e.Subject = r.String()
+		for _, s := range e.rare() {
+			*s = r.String()
+		}
 	}
 	if err := r.Err(); err != nil {
 		return Event{}, fmt.Errorf("event %d: %w", sequence, err)
@@ -74,11 +80,16 @@ func Decode(sequence uint64, b []byte) (Event, error) {
 }
 
 // texts lists the text fields in stored order. Segments follow them, so that a
-// text which is appended here makes a new version; what few have stands behind Segments.
+// text which is appended here makes a new version. Few have the rare texts behind Segments.
 func (e *Event) texts() [22]*string {
 	return [22]*string{
 		&e.Address, &e.Sender, &e.Stream, &e.Segment, &e.Tier, &e.Pool, &e.Campaign, &e.Credential,
 		&e.Metadata, &e.Source, &e.Provider, &e.Site, &e.Host, &e.Enhanced, &e.Reply, &e.Class,
 		&e.Verdict, &e.Reason, &e.Domain, &e.Plan, &e.Token, &e.Batch,
 	}
+}
+
+// rare lists the texts that few events have, in stored order.
+func (e *Event) rare() [2]*string {
+	return [2]*string{&e.Subject, &e.SendingDomain}
 }

@@ -40,14 +40,17 @@ const (
 	SuppressLift  Kind = "suppress_lifted"
 	Engaged       Kind = "engaged" // human engagement: click, reply, login, purchase
 
-	Overdraft      Kind = "overdraft"       // transactional mail went out without a warm-up budget
-	StageAdvanced  Kind = "stage_advanced"  // a warm-up stage changed; Source, Provider, Reason
-	SegmentIgnored Kind = "segment_ignored" // X-Segue-Segment named a segment the contact is not in
-	OutageBegan    Kind = "outage_began"    // a provider says of too many that they do not exist: what it says is provisional; Provider, Reason
-	OutageEnded    Kind = "outage_ended"    // a provider is itself again; Provider, Reason
-	SuppressUndone Kind = "suppress_undone" // an operator lifted what a provider had said in error; Provider, Reason
-	ClockFrozen    Kind = "clock_frozen"    // the wall clock was set: what ends by its date waits; Reason
-	ClockSettled   Kind = "clock_settled"   // the wall clock is believed again; Reason. Times of later events may be earlier
+	Overdraft      Kind = "overdraft"          // transactional mail went out without a warm-up budget
+	StageAdvanced  Kind = "stage_advanced"     // a warm-up went on to its next stage; Source (or SendingDomain, or Segment and Tier), Provider, Reason
+	StageBack      Kind = "stage_stepped_back" // it went back a stage: by evidence, by forgetting, by hand
+	StageHeld      Kind = "stage_held"         // it stays where it is: by evidence that Reason tells, or by hand until released
+	StageReleased  Kind = "stage_released"     // a hold by hand has ended
+	SegmentIgnored Kind = "segment_ignored"    // X-Segue-Segment named a segment the contact is not in
+	OutageBegan    Kind = "outage_began"       // a provider says of too many that they do not exist: what it says is provisional; Provider, Reason
+	OutageEnded    Kind = "outage_ended"       // a provider is itself again; Provider, Reason
+	SuppressUndone Kind = "suppress_undone"    // an operator lifted what a provider had said in error; Provider, Reason
+	ClockFrozen    Kind = "clock_frozen"       // the wall clock was set: what ends by its date waits; Reason
+	ClockSettled   Kind = "clock_settled"      // the wall clock is believed again; Reason. Times of later events may be earlier
 )
 
 // Final reports whether the kind ends a recipient's life in the queue.
@@ -102,6 +105,8 @@ type Event struct {
 	Size     int64     `json:"size,omitempty"`
 	Token    string    `json:"token,omitempty"` // feedback: the token as it arrived
 	Batch    string    `json:"batch,omitempty"` // import batch of the contact
+
+	SendingDomain string `json:"sending_domain,omitempty"` // ours, that signs
 }
 
 // Cursor is a consumer's place in the log: the next event to read is

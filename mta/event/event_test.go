@@ -166,7 +166,7 @@ func TestFinal(t *testing.T) {
 		event.Accepted: false, event.Delivered: true, event.Deferred: false, event.Bounced: true, event.Expired: true, event.Suppressed: true,
 		event.Dropped: true, event.Held: false, event.Released: false, event.Delayed: false, event.Relaned: false, event.DSN: false, event.Complained: false,
 		event.Unsubscribed: false, event.SuppressAdded: false, event.SuppressLift: false, event.Engaged: false, event.Overdraft: false,
-		event.StageAdvanced: false, event.SegmentIgnored: false,
+		event.StageAdvanced: false, event.StageBack: false, event.StageHeld: false, event.StageReleased: false, event.SegmentIgnored: false,
 		event.OutageBegan: false, event.OutageEnded: false, event.SuppressUndone: false,
 		event.ClockFrozen: false, event.ClockSettled: false,
 	}

@@ -157,6 +157,15 @@ func (f *fake) Warmup(context.Context) ([]api.Warmup, error) {
 	return answer1(f, []api.Warmup{{Source: "a1", Plan: "w", Day: "2026-11-23", Allowed: 5, Used: 1, Admit: []string{"new"}}})
 }
 
+func (f *fake) SteerWarmup(_ context.Context, act api.WarmupAct) error {
+	_, err := answer1(f, 0, act)
+	return err
+}
+
+func (f *fake) AddEvidence(_ context.Context, in api.Evidence) (api.EvidenceAdded, error) {
+	return answer1(f, api.EvidenceAdded{Rows: len(in.Rows)}, in)
+}
+
 func (f *fake) Suppressions(_ context.Context, q api.SuppressionQuery) ([]api.Suppression, error) {
 	return answer1(f, []api.Suppression{{Address: "a@x.test", Reason: "manual", Scope: "all"}}, q)
 }
@@ -285,6 +294,14 @@ func rounds(ctx context.Context) []round {
 			return nil, m.PauseSource(ctx, api.Pause{Source: "a1", Provider: "google"})
 		}},
 		{"Warmup", func(m api.Methods) (any, error) { return call1(m.Warmup(ctx)) }},
+		{"SteerWarmup", func(m api.Methods) (any, error) {
+			return nil, m.SteerWarmup(ctx, api.WarmupAct{Action: "step-back", Source: "a1", Provider: "google", By: "ann", Reason: "r"})
+		}},
+		{"AddEvidence", func(m api.Methods) (any, error) {
+			return call1(m.AddEvidence(ctx, api.Evidence{Rows: []api.EvidenceRow{
+				{Kind: "postmaster", Key: "example.com", Day: "2026-11-23", SpamRate: 0.001}, {Kind: "snds", Key: "192.0.2.1", Day: "2026-11-23", Filter: "green", ComplaintRate: 0.002},
+			}}))
+		}},
 		{"Suppressions", func(m api.Methods) (any, error) {
 			return call1(m.Suppressions(ctx, api.SuppressionQuery{Address: odd, Limit: 3}))
 		}},

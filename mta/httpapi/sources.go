@@ -43,6 +43,18 @@ func sourceEndpoints() []endpoint {
 			method: http.MethodGet, path: "/api/v1/warmup", name: "warmup",
 			summary: "Every warm-up budget of today: stage, allowed, used, admitted tiers.",
 		}, all(api.Methods.Warmup)),
+		takes(endpoint{
+			method: http.MethodPost, path: "/api/v1/warmup", name: "warmupSteer",
+			summary: "Hold, release, advance or step back a warm-up by hand. It is an event with who and why.",
+		}, func(m api.Methods, r *http.Request, act api.WarmupAct) (nothing, error) {
+			return nothing{}, m.SteerWarmup(r.Context(), act)
+		}),
+		takes(endpoint{
+			method: http.MethodPost, path: "/api/v1/evidence", name: "evidenceAdd",
+			summary: "Import figures of Postmaster Tools and SNDS for the gates of warm-up: all rows or none; a row about the same day replaces the one before.",
+		}, func(m api.Methods, r *http.Request, in api.Evidence) (api.EvidenceAdded, error) {
+			return m.AddEvidence(r.Context(), in)
+		}),
 	}
 }
 

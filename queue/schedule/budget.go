@@ -42,6 +42,10 @@ func (m *Machine) budget(k BudgetKey, level int) *budget {
 
 func (k BudgetKey) level() int {
 	switch {
+	case k.Domain != "" && k.Provider == Total:
+		return levelDomainAll
+	case k.Domain != "":
+		return levelDomain
 	case k.Source == "" && k.Provider == Total:
 		return levelLaneAll
 	case k.Source == "":
@@ -57,8 +61,8 @@ func (b *budget) valid(now time.Time) bool {
 	return b.known && !now.Before(b.cap.Start) && now.Before(b.cap.End)
 }
 
-// binds reports whether the budget limits anything: a lane's plan or a
-// source's total does so only when it has a Cap.
+// binds reports whether the budget limits anything: the plan of a lane or of a
+// domain and a source's total do so only when they have a Cap.
 func (b *budget) binds() bool { return b.known || b.must }
 
 // inWindow reports whether the budget gives anything out at this hour.

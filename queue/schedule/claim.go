@@ -34,7 +34,8 @@ type claim struct {
 }
 
 // makePurses finds the budgets of a claim: those of a source in warm-up, and
-// those of the lane's own plan, whatever source it uses. Transactional mail has no plan.
+// those of the lane's own plan and of its sending domain's, whatever source it uses.
+// Transactional mail obeys neither of the two.
 func (m *Machine) makePurses(c *claim) {
 	src, d, prov := c.path.source, &c.lane.key.class.def, c.path.site.key.provider
 	if prov == "" {
@@ -43,6 +44,10 @@ func (m *Machine) makePurses(c *claim) {
 	if src.budgeted {
 		c.budgets[levelSource] = m.budget(BudgetKey{Source: src.name, Provider: prov}, levelSource)
 		c.budgets[levelTotal] = m.budget(BudgetKey{Source: src.name, Provider: Total}, levelTotal)
+	}
+	if d.Domain != "" && !d.Transactional {
+		c.budgets[levelDomain] = m.budget(BudgetKey{Domain: d.Domain, Provider: prov}, levelDomain)
+		c.budgets[levelDomainAll] = m.budget(BudgetKey{Domain: d.Domain, Provider: Total}, levelDomainAll)
 	}
 	if d.Plan != "" && !d.Transactional {
 		k := BudgetKey{Plan: d.Plan, Segment: d.Segment, Tier: d.Tier, Provider: prov}

@@ -23,9 +23,12 @@ func (m *Machine) couldToday(c *claim) bool {
 	if !c.limited() {
 		return true
 	}
+	overflows := c.lane.key.class.pool.excess == ExcessOverflow
 	for i := c.nextLevel(-1); i < levels; i = c.nextLevel(i) {
 		b := c.budgets[i]
 		switch {
+		case overflows && b.key.Domain != "":
+			continue // it would wait for the same budget in any other pool
 		case !b.valid(m.now):
 			return true // its cap is still to come
 		case !b.admits(c.tier()) || b.spent(m.now, c.tier()):

@@ -6,10 +6,12 @@ import "time"
 
 // levels of purses, in the order in which a claim passes them.
 const (
-	levelLane    = iota // a lane's own plan, per provider
-	levelLaneAll        // a lane's own plan, all providers
-	levelSource         // a source at a provider
-	levelTotal          // a source at all providers
+	levelLane      = iota // a lane's own plan, per provider
+	levelLaneAll          // a lane's own plan, all providers
+	levelDomain           // a sending domain's own plan, per provider
+	levelDomainAll        // a sending domain's own plan, all providers
+	levelSource           // a source at a provider
+	levelTotal            // a source at all providers
 	levels
 )
 

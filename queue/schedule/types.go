@@ -19,6 +19,7 @@ type Class struct {
 	Stream, Segment, Tier string
 	Pool                  string
 	Plan                  string // plan that ramps this lane itself; "" = none
+	Domain                string // sending domain with a plan of its own; "" = none
 	Rank                  int    // order in which scarce budget is spent: lower first
 	Weight                int    // share of connections and rate, at least 1
 	Transactional         bool   // first at every connection, never waits for a warm-up budget
@@ -36,10 +37,12 @@ const (
 	Total = "total" // all providers, together
 )
 
-// BudgetKey is what a budget limits, never its value. Either Source is set
-// (a source's warm-up at a provider) or Plan, Segment and Tier are (a lane's own ramp).
+// BudgetKey is what a budget limits, never its value. Either Source is set (a
+// source's warm-up at a provider), or Domain is (a sending domain's), or Plan, Segment
+// and Tier are (a lane's own ramp).
 type BudgetKey struct {
 	Source              string
+	Domain              string
 	Plan, Segment, Tier string
 	Provider            string // a provider, [Other] or [Total]
 }

@@ -74,6 +74,9 @@ func (b *budget) name(c *claim) string {
 	if b.key.Source != "" {
 		return fmt.Sprintf("the warm-up budget of source %s %s", b.key.Source, at)
 	}
+	if b.key.Domain != "" {
+		return fmt.Sprintf("the warm-up budget of domain %s %s", b.key.Domain, at)
+	}
 	return fmt.Sprintf("the plan %s of segment %s, tier %s, %s", b.key.Plan, b.key.Segment, b.key.Tier, at)
 }
 

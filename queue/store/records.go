@@ -48,10 +48,11 @@ func ParseID(s string) (ID, error) {
 // ClassID is the number of an interned class; numbers start at 1.
 type ClassID uint32
 
-// Class is the lane of a recipient as the store keeps it: five names. What they
+// Class is the lane of a recipient as the store keeps it: names. What they
 // mean (rank, weight, budgets) is configuration and is not stored.
 type Class struct {
 	Stream, Segment, Tier, Pool, Plan string
+	Domain                            string // sending domain, where it has a plan of its own
 }
 
 // Message is what the recipients of a message share.
@@ -136,6 +137,7 @@ const (
 	sentVersion    = 1
 	counterVersion = 1
 	classVersion   = 1
+	classDomain    = 2 // of a domain with a plan: its name follows
 )
 
 func (m *Message) append(b []byte) []byte {
@@ -293,19 +295,31 @@ func decodeCounter(v []byte) (Counter, error) {
 }
 
 func (c *Class) append(b []byte) []byte {
-	b = append(b, classVersion)
-	for _, s := range []string{c.Stream, c.Segment, c.Tier, c.Pool, c.Plan} {
+	names := []string{c.Stream, c.Segment, c.Tier, c.Pool, c.Plan}
+	if c.Domain == "" {
+		b = append(b, classVersion)
+	} else {
+		b, names = append(b, classDomain), append(names, c.Domain)
+	}
+	for _, s := range names {
 		b = codec.AppendString(b, s)
 	}
 	return b
 }
 
 func decodeClass(v []byte) (Class, error) {
-	r, err := open("class", v, classVersion)
+	version := byte(classVersion)
+	if len(v) > 0 && v[0] == classDomain {
+		version = classDomain
+	}
+	r, err := open("class", v, version)
 	if err != nil {
 		return Class{}, err
 	}
 	c := Class{Stream: r.String(), Segment: r.String(), Tier: r.String(), Pool: r.String(), Plan: r.String()}
+	if version == classDomain {
+		c.Domain = r.String()
+	}
 	return c, closed("class", r)
 }
 

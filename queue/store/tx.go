@@ -267,6 +267,9 @@ func (tx *Tx) Counters(f func(name string, c Counter)) {
 // PutState writes the state of another package under a name of its own.
 func (tx *Tx) PutState(name string, value []byte) { tx.set(textKey(prefixState, name), value) }
 
+// DropState forgets a state.
+func (tx *Tx) DropState(name string) { tx.del(textKey(prefixState, name)) }
+
 // PutCursor writes a consumer's cursor.
 func (tx *Tx) PutCursor(name string, c event.Cursor) {
 	b := binary.BigEndian.AppendUint64(nil, c.Epoch)

@@ -1,28 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package warmup is the arithmetic of warm-up: what a plan allows on a day, and
-// when it goes on to its next stage. It is pure: plans, states and days are
+// when it goes on to its next stage, or back. It is pure: plans, states and days are
 // values, time zones and counts are arguments. Who counts, who stores the states and who turns an
 // allowance into a budget of the scheduler is reputation's and the queue's business.
 //
 // Begin with [Plan.Allowance]: what a state's stage allows at a provider today. When a
-// day has ended, [Plan.Advance] judges it. [DayOf], [DayBounds] and [Window.Bounds] say
-// what a day is.
+// day has ended, [Plan.Advance] judges it; [Plan.Steer] is what an operator may do by hand.
+// [DayOf], [DayBounds] and [Window.Bounds] say what a day is.
 //
 // # Keys
 //
 // A state belongs to a source at a provider; to a source at "other", which is all
 // sites that belong to no named provider, together; or to a source's "total". Each of them
 // climbs the same stages at its own pace, because each is used at its own pace: a total
-// that providers do not fill stays where it is until it binds. A lane that ramps itself
-// (a plan on a segment's assignment) has states of its own, one per provider, by the same code.
+// that providers do not fill stays where it is until it binds. A provider about which a plan
+// says nothing has no state of its own: it follows the total ([Plan.Own]), as published
+// schedules per address want it. A sending domain with a plan, and a lane that ramps itself (a plan
+// on a segment's assignment), have states of their own, one per provider, by the same code.
 //
 // # Stages
 //
-// A stage is left when its volume was used, never because time passed: a day on which
-// the engine was down or had nothing to send changes nothing. When the last stage has been used up, the state is
+// A stage is left when its volume was used and nothing speaks against it ([Evidence]),
+// never because time passed: a day on which the engine was down or had nothing to send
+// brings nobody forward. When the last stage has been used up, the state is
 // done: the source is warm there and has no cap any more. Published schedules disagree by
 // two orders of magnitude, so there is none in this package: they are data.
+//
+// # Back
+//
+// Evidence above a second limit leads one stage back. So does forgetting: receivers remember
+// an address for about [Memory] days. A stage is kept by a day on which half of its volume was
+// used; [Grace] days without one, so that a weekly newsletter keeps its place, and
+// it goes back evenly, to the beginning by the end of that memory; a done state too. An
+// operator may hold a state, release it, and move it a stage either way.
 package warmup
 
 import (
@@ -56,9 +67,9 @@ type Plan struct {
 
 // Stage is one step of a plan.
 type Stage struct {
-	Tiers    []string       // admitted; empty = all
-	NewShare float64        // part of the day reserved for tier "new", 0 to 1
-	PerDay   map[string]int // recipients a day by provider, [Default], [Other] or [Total]
+	Tiers    []string       `json:"tiers"`     // admitted; empty = all
+	NewShare float64        `json:"new_share"` // part of the day reserved for tier "new", 0 to 1
+	PerDay   map[string]int `json:"per_day"`   // recipients a day by provider, [Default], [Other] or [Total]
 }
 
 // Gate is what must hold for a stage to be left.
@@ -68,9 +79,14 @@ type Gate struct {
 
 // State is where a key stands in its plan. The zero State is the beginning.
 type State struct {
-	Stage int  `json:"stage"`          // index of the stage
-	Day   Day  `json:"day,omitempty"`  // the last day that was judged; 0 = none
-	Done  bool `json:"done,omitempty"` // the last stage was used up: no cap
+	Stage int    `json:"stage"`           // index of the stage
+	Day   Day    `json:"day,omitempty"`   // the last day that was judged; 0 = none
+	Done  bool   `json:"done,omitempty"`  // the last stage was used up: no cap
+	Held  string `json:"held,omitempty"`  // by hand: who and why; "" = not
+	Kept  Day    `json:"kept,omitempty"`  // the last day whose volume kept the stage; 0 = none yet
+	Peak  int    `json:"peak,omitempty"`  // how far it was on that day, see [Plan.Position]
+	Since Day    `json:"since,omitempty"` // first day whose evidence no step back has answered yet
+	Why   string `json:"why,omitempty"`   // what was last decided, a sentence
 }
 
 // Allowance is what a plan allows at a provider on a day of a state.
@@ -174,52 +190,4 @@ func (s *Stage) perDay(provider string) (int, bool) {
 		}
 	}
 	return 0, false
-}
-
-// Ended is a day that is over, as it is judged.
-type Ended struct {
-	Day     Day
-	Used    int // recipients charged on that day
-	Allowed int // what was allowed on it, at its end
-}
-
-// Evidence is what speaks against going on, from whoever watches deferrals,
-// bounces and complaints. The zero Evidence says that nothing does.
-type Evidence struct {
-	Hold string // why the stage must be kept, a sentence; "" = nothing is known against it
-}
-
-// Advance judges a day that has ended and gives the state for the next one,
-// with the reason as a sentence for the operator. A day is judged once: a second time, or a
-// day before the last one judged, changes nothing. A day that is not judged, because the
-// engine was down, does not count.
-func (p *Plan) Advance(s State, d Ended, e Evidence) (State, string) {
-	switch {
-	case s.Done:
-		return s, "warm: the last stage was used up"
-	case len(p.Stages) == 0:
-		return s, "the plan has no stage"
-	case s.Day != 0 && d.Day <= s.Day:
-		return s, fmt.Sprintf("%s was judged before", d.Day)
-	}
-	s.Stage, s.Day = p.stage(s), d.Day
-	need := p.Gate.Used
-	if need == 0 {
-		need = DefaultUsed
-	}
-	at := fmt.Sprintf("stage %d of %d", s.Stage+1, len(p.Stages))
-	used := fmt.Sprintf("%d of %d used on %s", d.Used, d.Allowed, d.Day)
-	switch {
-	case d.Allowed <= 0:
-		return s, fmt.Sprintf("stays at %s: nothing was allowed on %s", at, d.Day)
-	case float64(d.Used)+tiny < need*float64(d.Allowed):
-		return s, fmt.Sprintf("stays at %s: %s, %.0f%% needed", at, used, need*100)
-	case e.Hold != "":
-		return s, fmt.Sprintf("stays at %s: %s, but %s", at, used, e.Hold)
-	case s.Stage == len(p.Stages)-1:
-		s.Done = true
-		return s, fmt.Sprintf("warm: %s, %s", used, at)
-	}
-	s.Stage++
-	return s, fmt.Sprintf("advances to stage %d of %d: %s", s.Stage+1, len(p.Stages), used)
 }

@@ -5,6 +5,8 @@ package stats
 import (
 	"fmt"
 	"time"
+
+	"github.com/seguemta/segue/mta/wilson"
 )
 
 // Limits of the warnings.
@@ -41,7 +43,7 @@ func Few(members uint64) (Warning, bool) {
 	}
 	return Warning{KindFew, fmt.Sprintf(
 		"%s, under %d: without a single complaint its true rate may still be %s; to tell 2 %% clicks from 4 %% takes %s messages",
-		people(members), FewMembers, Percent(Wilson(0, members).High), Count(Needed(0.02, 0.04)))}, true
+		people(members), FewMembers, wilson.Percent(wilson.Interval(0, members).High), wilson.Count(Needed(0.02, 0.04)))}, true
 }
 
 // Empty warns of a segment that has had no members for a while: its rule may
@@ -60,7 +62,7 @@ func Overlapping(o Overlap, other string) (Warning, bool) {
 	}
 	return Warning{KindOverlap, fmt.Sprintf(
 		"overlaps with %s: %s are in both, %s of the smaller and %s of either; who is in both goes by the one that comes first in order",
-		other, Count(o.Both), Percent(o.Smaller), Percent(o.Jaccard))}, true
+		other, wilson.Count(o.Both), wilson.Percent(o.Smaller), wilson.Percent(o.Jaccard))}, true
 }
 
 // Thin warns of a field that a rule reads and hardly any contact has. It says
@@ -72,7 +74,7 @@ func Thin(field string, filled, contacts uint64) (Warning, bool) {
 	}
 	return Warning{KindField, fmt.Sprintf(
 		"its rule reads %s, which %s of %s have (%s): the others are judged as if it were missing",
-		field, Count(filled), people(contacts), Percent(float64(filled)/float64(contacts)))}, true
+		field, wilson.Count(filled), people(contacts), wilson.Percent(float64(filled)/float64(contacts)))}, true
 }
 
 // Jump warns of a size that changed by more than a quarter, which an import or a
@@ -88,10 +90,10 @@ func Jump(before, now uint64, within time.Duration) (Warning, bool) {
 	}
 	share := ""
 	if before > 0 {
-		share = " by " + Percent(float64(change)/float64(before))
+		share = " by " + wilson.Percent(float64(change)/float64(before))
 	}
 	return Warning{KindJump, fmt.Sprintf("%s%s within %s, from %s to %s: look for an import or a change of its rule",
-		word, share, days(within), Count(before), Count(now))}, true
+		word, share, days(within), wilson.Count(before), wilson.Count(now))}, true
 }
 
 // Unused warns of a segment that decided about no message for a while. used is
@@ -112,7 +114,7 @@ func people(n uint64) string {
 	if n == 1 {
 		return "1 contact"
 	}
-	return Count(n) + " contacts"
+	return wilson.Count(n) + " contacts"
 }
 
 // days writes a duration in whole days, shorter ones in hours.

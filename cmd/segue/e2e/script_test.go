@@ -39,6 +39,9 @@ pace = false
 [[plan.stage]]
 tiers = ["active"]
 per_day = { default = 2, total = 10 }
+[[plan.stage]]
+tiers = ["active", "warm"]
+per_day = { default = 5, total = 20 }
 [[provider]]
 name = "hooli"
 mx = ["*.hooli.example"]
@@ -84,6 +87,7 @@ func TestScripts(t *testing.T) {
 			w.start()
 			env.Values[worldKey{}] = w
 			env.Setenv("SEGUE_ADDR", w.ip(1)+":"+httpPort)
+			env.Setenv("ENGINE", w.ip(1)+":"+httpPort)
 			env.Setenv("SEGUE_TOKEN", token)
 			env.Setenv("NET", regexp.QuoteMeta(w.net))
 			env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
@@ -149,11 +153,15 @@ type worldKey struct{}
 
 // dateFiles puts a date for $YESTERDAY into a script's files.
 func dateFiles(dir string) error {
-	files, err := filepath.Glob(filepath.Join(dir, "*.csv"))
+	rows, err := filepath.Glob(filepath.Join(dir, "*.csv"))
 	if err != nil {
 		return err
 	}
-	for _, f := range files {
+	figures, err := filepath.Glob(filepath.Join(dir, "*.json"))
+	if err != nil {
+		return err
+	}
+	for _, f := range append(rows, figures...) {
 		text, err := os.ReadFile(f)
 		if err != nil {
 			return err

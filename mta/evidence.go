@@ -1,0 +1,446 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mta
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/seguemta/segue/config"
+	"github.com/seguemta/segue/mta/event"
+	"github.com/seguemta/segue/queue/schedule"
+	"github.com/seguemta/segue/queue/store"
+	"github.com/seguemta/segue/reputation/bounce"
+	"github.com/seguemta/segue/reputation/evidence"
+	"github.com/seguemta/segue/reputation/warmup"
+)
+
+// Names in the queue's store: the cursor of the consumer that counts, and what
+// it counts. A count is evidence/count/SCOPE/NAME/PROVIDER/DAY, a figure
+// evidence/figure/KIND/NAME/DAY.
+const (
+	evidenceCursor = "evidence"
+	countPrefix    = "evidence/count/"
+	figurePrefix   = "evidence/figure/"
+)
+
+// evidences counts the queue's events for the gates of warm-up: a consumer of
+// the log, whose cursor is stored with its counts.
+type evidences struct {
+	mail      *store.Store
+	log       *slog.Logger
+	zone      *time.Location
+	settled   func() time.Time // stands still while the clock is in doubt: nothing is forgotten by a clock that jumped
+	reports   map[string]bool  // providers that report complaints
+	addresses map[string][]string
+	domains   map[string]bool
+	providers map[string]bool
+
+	mu      sync.Mutex // guards book and cursor
+	book    *evidence.Book
+	cursor  event.Cursor
+	trimmed warmup.Day
+}
+
+// newEvidences reads what is stored and catches up with the log, so that a day
+// which ended while the engine was down is judged by all of its events.
+func newEvidences(c *config.Config, mail *store.Store, settled func() time.Time, log *slog.Logger) (*evidences, error) {
+	e := &evidences{
+		mail: mail, log: log, zone: c.BudgetZone.Std(), settled: settled, book: evidence.NewBook(),
+		reports: make(map[string]bool), addresses: make(map[string][]string), domains: make(map[string]bool), providers: map[string]bool{schedule.Other: true},
+	}
+	for _, p := range c.Providers {
+		e.reports[p.Name], e.providers[p.Name] = p.ReportsComplaints, true
+	}
+	for _, d := range c.Domains {
+		e.domains[d.Name] = true
+	}
+	for _, s := range c.Sources {
+		for _, a := range s.Addresses {
+			e.addresses[s.Name] = append(e.addresses[s.Name], a.String())
+		}
+	}
+	if err := e.load(); err != nil {
+		return nil, fmt.Errorf("reading evidence: %w", err)
+	}
+	for {
+		n, err := e.apply(context.Background())
+		if err != nil {
+			return nil, fmt.Errorf("counting evidence: %w", err)
+		}
+		if n == 0 {
+			return e, nil
+		}
+	}
+}
+
+func (e *evidences) load() error {
+	err := e.mail.States(countPrefix, func(name string, value []byte) error {
+		k, ok := parseCount(name)
+		var c evidence.Counts
+		if err := json.Unmarshal(value, &c); err != nil || !ok {
+			return fmt.Errorf("state %s cannot be read: %w", name, err)
+		}
+		e.book.Set(k, c)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = e.mail.States(figurePrefix, func(name string, value []byte) error {
+		k, ok := parseFigure(name)
+		var f evidence.Figure
+		if err := json.Unmarshal(value, &f); err != nil || !ok {
+			return fmt.Errorf("state %s cannot be read: %w", name, err)
+		}
+		e.book.SetFigure(k, f)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	e.cursor, err = e.mail.Cursor(evidenceCursor)
+	if e.cursor.Epoch != e.mail.Epoch() {
+		e.cursor = event.Cursor{Epoch: e.mail.Epoch()}
+	}
+	return err
+}
+
+func countName(k evidence.Key) string {
+	return countPrefix + strings.Join([]string{string(k.Scope), k.Name, k.Provider, strconv.Itoa(int(k.Day))}, "/")
+}
+
+// parseCount reads countName back. Only the name can hold a slash.
+func parseCount(name string) (evidence.Key, bool) {
+	p := strings.Split(strings.TrimPrefix(name, countPrefix), "/")
+	if len(p) < 4 {
+		return evidence.Key{}, false
+	}
+	last := len(p) - 1
+	day, err := strconv.ParseInt(p[last], 10, 32)
+	return evidence.Key{Scope: evidence.Scope(p[0]), Name: strings.Join(p[1:last-1], "/"), Provider: p[last-1], Day: warmup.Day(day)}, err == nil
+}
+
+func figureName(k evidence.FigureKey) string {
+	return figurePrefix + strings.Join([]string{string(k.Kind), k.Name, strconv.Itoa(int(k.Day))}, "/")
+}
+
+func parseFigure(name string) (evidence.FigureKey, bool) {
+	p := strings.Split(strings.TrimPrefix(name, figurePrefix), "/")
+	if len(p) != 3 {
+		return evidence.FigureKey{}, false
+	}
+	day, err := strconv.ParseInt(p[2], 10, 32)
+	return evidence.FigureKey{Kind: evidence.Kind(p[0]), Name: p[1], Day: warmup.Day(day)}, err == nil
+}
+
+// follow counts until ctx ends.
+func (e *evidences) follow(ctx context.Context) {
+	for ctx.Err() == nil {
+		_, changed := e.mail.Durable()
+		n, err := e.apply(ctx)
+		switch {
+		case err != nil && ctx.Err() == nil:
+			e.log.Error("counting evidence failed, trying again", slog.Any("error", err))
+			pause(ctx, time.Second)
+		case n == 0:
+			select {
+			case <-ctx.Done():
+			case <-changed:
+			}
+		}
+	}
+}
+
+// consumed is the event up to which everything is counted.
+func (e *evidences) consumed() uint64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.cursor.Sequence
+}
+
+// apply counts the next page of events: counts and cursor in one batch, so that
+// each event counts once, whatever happens.
+func (e *evidences) apply(ctx context.Context) (int, error) {
+	from := e.consumed()
+	list, err := e.mail.Events(from, eventPage)
+	if err != nil || len(list) == 0 {
+		return 0, err
+	}
+	more := make(map[evidence.Key]evidence.Counts)
+	for i := range list {
+		if err := e.count(more, &list[i]); err != nil {
+			return 0, err
+		}
+	}
+	return len(list), e.store(ctx, more, event.Cursor{Epoch: e.mail.Epoch(), Sequence: list[len(list)-1].Sequence})
+}
+
+// store writes what was counted, with the cursor. Where nothing was, the cursor moves
+// in memory alone: to read those events again after a crash counts nothing either.
+func (e *evidences) store(ctx context.Context, more map[evidence.Key]evidence.Counts, cursor event.Cursor) error {
+	e.mu.Lock()
+	for k, c := range more {
+		sum := e.book.Counts(k)
+		sum.Add(c)
+		more[k] = sum
+	}
+	e.mu.Unlock()
+	if len(more) > 0 {
+		err := e.mail.Commit(ctx, func(tx *store.Tx) error {
+			for k, c := range more {
+				value, err := json.Marshal(c)
+				if err != nil {
+					return fmt.Errorf("writing a count: %w", err)
+				}
+				tx.PutState(countName(k), value)
+			}
+			tx.PutCursor(evidenceCursor, cursor)
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("storing counts: %w", err)
+		}
+	}
+	e.mu.Lock()
+	for k, c := range more {
+		e.book.Set(k, c)
+	}
+	e.cursor = cursor
+	e.mu.Unlock()
+	return e.trim(ctx)
+}
+
+// trim forgets what is older than receivers remember, once a day.
+func (e *evidences) trim(ctx context.Context) error {
+	today := warmup.DayOf(e.settled(), e.zone)
+	e.mu.Lock()
+	if today <= e.trimmed {
+		e.mu.Unlock()
+		return nil
+	}
+	e.trimmed = today
+	counts, figures := e.book.Old(today - evidence.Keep + 1)
+	e.mu.Unlock()
+	if len(counts)+len(figures) == 0 {
+		return nil
+	}
+	return e.mail.Commit(ctx, func(tx *store.Tx) error {
+		for _, k := range counts {
+			tx.DropState(countName(k))
+		}
+		for _, k := range figures {
+			tx.DropState(figureName(k))
+		}
+		return nil
+	})
+}
+
+// count adds what one event says to the cohort it belongs to.
+func (e *evidences) count(more map[evidence.Key]evidence.Counts, ev *event.Event) error {
+	switch ev.Kind {
+	case event.Delivered, event.Deferred, event.Bounced:
+		if ev.Code == 0 || ev.Source == "" {
+			return nil // no receiver said anything
+		}
+		c, err := e.attempt(ev)
+		if err == nil {
+			e.add(more, cohort{warmup.DayOf(ev.Time, e.zone), ev.Source, ev.Provider, ev.SendingDomain, ev.Segment, ev.Tier}, c)
+		}
+		return err
+	case event.DSN, event.Complained, event.Unsubscribed:
+		return e.feedback(more, ev)
+	default:
+		return nil
+	}
+}
+
+// attempt is what the reply to an attempt adds. A recipient counts once a day,
+// source and provider as attempted and as deferred.
+func (e *evidences) attempt(ev *event.Event) (evidence.Counts, error) {
+	c := evidence.Counts{Attempted: 1}
+	refused := reputed(ev)
+	switch {
+	case ev.Kind == event.Delivered:
+		c.Delivered = 1
+	case refused:
+		c.Deferred = 1
+	case ev.Kind == event.Bounced && hard(ev):
+		c.Bounced = 1
+	}
+	if ev.Attempt <= 1 {
+		return c, nil
+	}
+	err := e.before(ev, func(x *event.Event) {
+		same := x.Source == ev.Source && x.Provider == ev.Provider && warmup.DayOf(x.Time, e.zone) == warmup.DayOf(ev.Time, e.zone)
+		if x.Kind != event.Deferred || x.Code == 0 || !same {
+			return
+		}
+		c.Attempted = 0
+		if reputed(x) {
+			c.Deferred = 0
+		}
+	})
+	return c, err
+}
+
+// reputed reports whether a reply refuses for the reputation of somebody.
+func reputed(ev *event.Event) bool {
+	return ev.Kind != event.Delivered && strings.HasPrefix(ev.Verdict, string(bounce.Reputation))
+}
+
+// hard reports whether a bounce is about the recipient.
+func hard(ev *event.Event) bool {
+	return ev.Verdict == string(bounce.Suppress) || ev.Verdict == string(bounce.Count)
+}
+
+// before calls f for each earlier event about the same recipient that is still kept.
+func (e *evidences) before(ev *event.Event, f func(*event.Event)) error {
+	list, err := e.mail.Timeline(ev.Message)
+	if err != nil {
+		return fmt.Errorf("reading the events of a message: %w", err)
+	}
+	for i := range list {
+		if list[i].Recipient == ev.Recipient && list[i].Sequence < ev.Sequence {
+			f(&list[i])
+		}
+	}
+	return nil
+}
+
+// feedback counts what came after delivery, for the day of delivery. What comes
+// twice counts once; what is about nobody of the sent index counts nowhere.
+func (e *evidences) feedback(more map[evidence.Key]evidence.Counts, ev *event.Event) error {
+	var c evidence.Counts
+	switch {
+	case ev.Kind == event.Complained:
+		c.Complained = 1
+	case ev.Kind == event.Unsubscribed:
+		c.Unsubscribed = 1
+	case hard(ev):
+		c.Bounced = 1
+	default:
+		return nil
+	}
+	if ev.Message == 0 {
+		return nil
+	}
+	sent, err := e.mail.SentRecord(store.ID{Message: ev.Message, Recipient: ev.Recipient})
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading the sent index: %w", err)
+	}
+	again := false
+	if err := e.before(ev, func(x *event.Event) { again = again || x.Kind == ev.Kind }); err != nil {
+		return err
+	}
+	day := warmup.DayOf(sent.Time, e.zone)
+	if again || warmup.DayOf(ev.Time, e.zone)-day >= evidence.Keep {
+		return nil
+	}
+	e.add(more, cohort{day, sent.Source, sent.Provider, sent.Domain, sent.Segment, sent.Tier}, c)
+	return nil
+}
+
+// cohort is whose mail of which day something is about.
+type cohort struct {
+	day                                     warmup.Day
+	source, provider, domain, segment, tier string
+}
+
+// add counts for everybody who has a part in a cohort.
+func (e *evidences) add(more map[evidence.Key]evidence.Counts, h cohort, c evidence.Counts) {
+	if h.provider == "" {
+		h.provider = schedule.Other
+	}
+	for _, k := range []evidence.Key{
+		{Scope: evidence.Source, Name: h.source},
+		{Scope: evidence.Domain, Name: h.domain},
+		{Scope: evidence.Route, Name: evidence.Join(h.source, h.domain)},
+		{Scope: evidence.Lane, Name: evidence.Join(h.segment, h.tier)},
+	} {
+		if k.Name == "" {
+			continue // of an event from before domains were told
+		}
+		k.Provider, k.Day = h.provider, h.day
+		sum := more[k]
+		sum.Add(c)
+		more[k] = sum
+	}
+}
+
+// judge is the evidence about a budget at the end of a day. since is the first
+// day that no step back has answered yet. followers are the providers that have no state
+// of their own: a total speaks for each of them and for all together.
+func (e *evidences) judge(k schedule.BudgetKey, l evidence.Limits, day, since warmup.Day, followers []string) warmup.Evidence {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if k.Provider != schedule.Total {
+		hold, back := e.sample(k, k.Provider, day-evidence.Days+1, day), e.sample(k, k.Provider, max(since, day-evidence.Days+1), day)
+		return l.Judge(&hold, &back)
+	}
+	var out warmup.Evidence
+	var hold, back evidence.Sample
+	for _, p := range followers {
+		h, b := e.sample(k, p, day-evidence.Days+1, day), e.sample(k, p, max(since, day-evidence.Days+1), day)
+		one := l.Judge(&h, &b)
+		out = warmup.Evidence{Hold: at(out.Hold, p, one.Hold), StepBack: at(out.StepBack, p, one.StepBack)}
+		hold.Add(h)
+		back.Add(b)
+	}
+	all := l.Judge(&hold, &back)
+	if out.Hold == "" {
+		out.Hold = all.Hold
+	}
+	if out.StepBack == "" {
+		out.StepBack = all.StepBack
+	}
+	return out
+}
+
+// at joins what was said so far with what one provider adds.
+func at(said, provider, more string) string {
+	switch {
+	case more == "":
+		return said
+	case said == "":
+		return "at " + provider + ": " + more
+	}
+	return said + "; at " + provider + ": " + more
+}
+
+// sample pools what is known about a budget at one provider.
+func (e *evidences) sample(k schedule.BudgetKey, provider string, from, to warmup.Day) evidence.Sample {
+	a := evidence.Asked{Scope: evidence.Lane, Name: evidence.Join(k.Segment, k.Tier), Provider: provider, From: from, To: to, Reports: e.reports[provider]}
+	switch {
+	case k.Domain != "":
+		a.Scope, a.Name = evidence.Domain, k.Domain
+	case k.Source != "":
+		a.Scope, a.Name, a.Addresses = evidence.Source, k.Source, e.addresses[k.Source]
+	}
+	return e.book.Sample(a)
+}
+
+// text is the evidence of the last seven days in one line, with today.
+func (e *evidences) text(k schedule.BudgetKey, today warmup.Day, followers []string) string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if k.Provider != schedule.Total {
+		s := e.sample(k, k.Provider, today-evidence.Days+1, today)
+		return s.Text()
+	}
+	var s evidence.Sample
+	for _, p := range followers {
+		s.Add(e.sample(k, p, today-evidence.Days+1, today))
+	}
+	return s.Text()
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evidence
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/seguemta/segue/mta/wilson"
+	"github.com/seguemta/segue/reputation/warmup"
+)
+
+// Limits are the largest shares that a gate lets pass; 0 = nothing may happen
+// at all, 1 = no limit.
+type Limits struct {
+	Deferred     float64 // refused for reputation, of the recipients attempted
+	Bounced      float64 // hard, of the recipients attempted
+	Complained   float64 // of the mail delivered at providers of which complaints are known
+	Unsubscribed float64 // of the mail delivered at the others
+	StepBack     float64 // how many times a limit leads a step back; 0 = never
+}
+
+// rate is one rate of a sample and its limit.
+type rate struct {
+	what, of string
+	ratio    Ratio
+	limit    float64
+}
+
+func (l *Limits) rates(s *Sample) []rate {
+	return []rate{
+		{"refused for reputation", "of those attempted", Ratio{s.Deferred, s.Attempted}, l.Deferred},
+		{"bounced", "of those attempted", Ratio{s.Bounced, s.Attempted}, l.Bounced},
+		{"complained", "of those delivered", s.Complaints, l.Complained},
+		{"unsubscribed", "where complaints are unknown", s.Unsubscribes, l.Unsubscribed},
+	}
+}
+
+// above reports whether a rate speaks: the low end of its interval is above so
+// many times the limit, and there are enough events.
+func (r *rate) above(times float64) bool {
+	return r.ratio.Hits >= Events && wilson.Interval(r.ratio.Hits, r.ratio.Of).Low > r.limit*times
+}
+
+func (r *rate) text(times float64) string {
+	limit := wilson.Percent(r.limit)
+	if times > 1 {
+		limit = fmt.Sprintf("%g times %s", times, limit)
+	}
+	return fmt.Sprintf("%s %s %s, above %s", wilson.Interval(r.ratio.Hits, r.ratio.Of), r.what, r.of, limit)
+}
+
+// Judge says what a sample speaks for. hold is pooled over [Days]; back is the
+// part of it that no earlier step back has answered yet: the same bad day leads
+// one step back, not seven.
+func (l *Limits) Judge(hold, back *Sample) warmup.Evidence {
+	return warmup.Evidence{Hold: l.against(hold, 1), StepBack: l.stepBack(back)}
+}
+
+func (l *Limits) stepBack(s *Sample) string {
+	if l.StepBack == 0 {
+		return ""
+	}
+	return l.against(s, l.StepBack)
+}
+
+// against is what speaks against going on, so many times over the limits. A filter
+// that takes most mail for spam is above every limit; one that takes part of it is above the first.
+func (l *Limits) against(s *Sample, times float64) string {
+	var list []string
+	for _, r := range l.rates(s) {
+		if r.above(times) {
+			list = append(list, r.text(times))
+		}
+	}
+	if s.Filter == Red || s.Filter == Yellow && times <= 1 {
+		list = append(list, fmt.Sprintf("%s says %s", s.Told, s.Filter))
+	}
+	return strings.Join(list, "; ")
+}
+
+// Text is a sample in one line, for people.
+func (s *Sample) Text() string {
+	complaints := "complaints unknown"
+	if s.Complaints.Of > 0 {
+		complaints = wilson.Interval(s.Complaints.Hits, s.Complaints.Of).String() + " complained"
+	}
+	return fmt.Sprintf("%s attempted, %s delivered, %s refused for reputation, %s bounced, %s, %s unsubscribed",
+		wilson.Count(s.Attempted), wilson.Count(s.Delivered), wilson.Count(s.Deferred), wilson.Count(s.Bounced), complaints, wilson.Count(s.Unsubscribed))
+}
