@@ -19,7 +19,7 @@ const picture = `
 3      mta/submit mta/admit mta/deliver mta/inbound mta/track mta/eventlog mta/webhook mta/httpapi mta/public mta/console mta/demo mta/bench
 2      queue segment reputation
 1      queue/schedule segment/rule segment/tier segment/score segment/signal segment/stats segment/templates
-1      reputation/evidence reputation/throttle reputation/bounce reputation/outage reputation/breaker
+1      reputation/evidence reputation/throttle reputation/bounce reputation/outage reputation/complaint reputation/breaker
 1      mta/resolve mta/mx mta/mtasts mta/dane mta/tlsrpt mta/smtpclient mta/smtpserver mta/dsn mta/arf mta/verp mta/simulate mta/clock
 0      reputation/warmup reputation/plans mta/rfc5321 mta/rfc5322 mta/wilson mta/event mta/netx mta/api mta/codec mta/kv queue/store segment/store config dkim dkim/libcrypto mta/mtatest mta/mtatest/peer
 tests  . deploy cmd/segue/e2e

@@ -75,17 +75,18 @@ type Config struct {
 	// message in flight.
 	ShutdownDeadline Duration `toml:"shutdown_deadline" default:"30s"`
 
-	Log       Log       `toml:"log"`
-	Queue     Queue     `toml:"queue"`
-	Events    Events    `toml:"events"`
-	DNS       DNS       `toml:"dns"`
-	Delivery  Delivery  `toml:"delivery"`
-	Bounce    Bounce    `toml:"bounce"`
-	Rehearsal Rehearsal `toml:"rehearsal"`
-	HTTP      HTTP      `toml:"http"`
-	Public    Public    `toml:"public"`
-	Scoring   Scoring   `toml:"scoring"`
-	Signal    Signal    `toml:"signal"`
+	Log       Log          `toml:"log"`
+	Queue     Queue        `toml:"queue"`
+	Events    Events       `toml:"events"`
+	DNS       DNS          `toml:"dns"`
+	Delivery  Delivery     `toml:"delivery"`
+	Bounce    Bounce       `toml:"bounce"`
+	Rehearsal Rehearsal    `toml:"rehearsal"`
+	HTTP      HTTP         `toml:"http"`
+	Public    Public       `toml:"public"`
+	Feedback  FeedbackMail `toml:"feedback"`
+	Scoring   Scoring      `toml:"scoring"`
+	Signal    Signal       `toml:"signal"`
 
 	Listeners   []Listener   `toml:"listener"`
 	Credentials []Credential `toml:"credential"`

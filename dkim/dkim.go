@@ -82,7 +82,7 @@ func DefaultHeaders() []string {
 		"Content-Disposition", "Content-ID", "Content-Description", "List-ID", "List-Help",
 		"List-Unsubscribe", "List-Unsubscribe-Post", "List-Post", "List-Owner", "List-Archive",
 		"Feedback-ID", "Resent-From", "Resent-To", "Resent-Cc", "Resent-Date", "Resent-Message-ID",
-		"Autocrypt", "Auto-Submitted", "X-Segue-Ref",
+		"Autocrypt", "Auto-Submitted", "X-Segue-Ref", "CFBL-Address", "CFBL-Feedback-ID",
 	}
 }
 

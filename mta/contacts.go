@@ -40,7 +40,7 @@ func (c *contacts) Look(address rfc5321.Address, stream, domain string, _ time.T
 	if err != nil {
 		return admit.Contact{}, err
 	}
-	out := admit.Contact{ID: v.ID, Tier: v.Tier, Suppressed: reason(v.Suppressed), Zone: c.zones.of(v.Person.Zone)}
+	out := admit.Contact{ID: v.ID, Tier: v.Tier, Suppressed: reason(v.Suppressed), Zone: c.zones.of(v.Person.Zone), Batch: v.Person.Batch}
 	for _, m := range v.Segments {
 		out.Segments = append(out.Segments, admit.Segment{Name: m.Name, Version: m.Version})
 	}

@@ -53,20 +53,22 @@ type Engine struct {
 	started time.Time
 	time    *timekeeper
 
-	cache    *kv.Cache
-	mail     *store.Store
-	people   *segment.DB
-	contacts *contacts
-	erasures *erasures
-	queue    *queue.Queue
-	warm     *warmups
-	evidence *evidences
-	pauses   *pauses
-	admit    *admit.Admitter
-	observer *observer
-	space    space // of the file system of data_dir
-	servers  []*server
-	undo     []cleanup
+	cache      *kv.Cache
+	mail       *store.Store
+	people     *segment.DB
+	contacts   *contacts
+	erasures   *erasures
+	queue      *queue.Queue
+	warm       *warmups
+	evidence   *evidences
+	pauses     *pauses
+	admit      *admit.Admitter
+	feedback   *feedback
+	complaints *complaints
+	observer   *observer
+	space      space // of the file system of data_dir
+	servers    []*server
+	undo       []cleanup
 }
 
 // cleanup is one named step of stopping.
@@ -110,7 +112,7 @@ func (e *Engine) open() error {
 		return err
 	}
 	e.plan = plan
-	for _, step := range []func() error{e.openStores, e.makeSigners, e.makeQueue, e.makeListeners, e.makeHTTP} {
+	for _, step := range []func() error{e.openStores, e.makeSigners, e.makeComplaints, e.makeQueue, e.makeFeedback, e.makeListeners, e.makeHTTP} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -185,6 +187,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	group.run("relane", func(ctx context.Context) { e.contacts.relane(ctx, e.queue) })
 	group.run("contact events", func(ctx context.Context) { e.contacts.trim(ctx, e.time.Settled) })
 	group.run("erasures", e.erasures.follow)
+	group.run("complaints", e.complaints.follow)
 	group.run("metrics", e.observer.follow)
 	group.run("evidence", e.evidence.follow)
 	group.run("disk space", e.watchSpace)

@@ -30,6 +30,7 @@ const (
 type erasures struct {
 	people *segment.DB
 	queue  *queue.Queue
+	forget func(context.Context, rfc5321.Address) error // by the complaint register
 	log    *slog.Logger
 	asked  chan struct{} // one token: there are files to scrub
 
@@ -37,8 +38,8 @@ type erasures struct {
 	done chan struct{} // closed after each scrubbing
 }
 
-func newErasures(people *segment.DB, q *queue.Queue, log *slog.Logger) *erasures {
-	return &erasures{people: people, queue: q, log: log, asked: make(chan struct{}, 1), done: make(chan struct{})}
+func newErasures(people *segment.DB, q *queue.Queue, forget func(context.Context, rfc5321.Address) error, log *slog.Logger) *erasures {
+	return &erasures{people: people, queue: q, forget: forget, log: log, asked: make(chan struct{}, 1), done: make(chan struct{})}
 }
 
 // follow works until ctx ends.
@@ -90,6 +91,9 @@ func (e *erasures) conclude(ctx context.Context, x segment.Erased) (segment.Eras
 	if x.Address != "" {
 		address, err := rfc5321.ParseAddress(x.Address)
 		if err != nil {
+			return x, err
+		}
+		if err := e.forget(ctx, address); err != nil {
 			return x, err
 		}
 		n, err := e.queue.Erase(ctx, address)

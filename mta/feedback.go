@@ -18,85 +18,153 @@ import (
 	"github.com/seguemta/segue/mta/dsn"
 	"github.com/seguemta/segue/mta/event"
 	"github.com/seguemta/segue/mta/inbound"
-	"github.com/seguemta/segue/mta/rfc5321"
-	"github.com/seguemta/segue/mta/rfc5322"
 	"github.com/seguemta/segue/mta/smtpserver"
 	"github.com/seguemta/segue/mta/verp"
 	"github.com/seguemta/segue/queue/store"
 	"github.com/seguemta/segue/reputation/bounce"
 )
 
-// feedback turns bounce mail and complaint reports into events. Only what
-// carries a token of ours blames anybody; everything else is counted and
-// changes nothing.
+// feedback turns bounce mail, complaint reports and unsubscribe mail into events. Only
+// what carries a token of ours blames anybody; everything else is counted and changes
+// nothing. What it makes of mail is in this file, whom it is about in blame.go.
 type feedback struct {
-	mail       *store.Store
-	tokens     *verp.Ring
-	table      *bounce.Classifier
-	shared     func(stream string) bool // whether several recipients may leave under one token
-	redact     func(*event.Event) bool
-	now        func() time.Time
-	log        *slog.Logger
-	unresolved prometheus.Counter
+	mail    *store.Store
+	tokens  *verp.Ring
+	table   *bounce.Classifier
+	shared  func(stream string) bool // whether several recipients may leave under one token
+	redact  func(*event.Event) bool
+	opt     func(ctx context.Context, token string) error // out: what an unsubscribe token asks for
+	forward *forwarder
+	kept    time.Duration // for so long after a delivery feedback is understood
+	now     func() time.Time
+	log     *slog.Logger
+
+	unresolved *prometheus.CounterVec
+	repeated   *prometheus.CounterVec
 }
 
-// errUnresolved says that a report names no recipient of ours.
-var errUnresolved = errors.New("feedback names no recipient of ours")
+// unresolved says that feedback is about no recipient of ours.
+type unresolved struct {
+	reason inbound.Reason
+	text   string
+}
+
+func (u *unresolved) Error() string { return "feedback names no recipient of ours: " + u.text }
+
+// noReport is the reason of mail to a feedback address that is no report.
+const noReport inbound.Reason = "no_report"
+
+func (e *Engine) makeFeedback() error {
+	_, kept := e.queue.Retention()
+	e.feedback = &feedback{
+		mail: e.mail, tokens: e.plan.secrets.tokens, table: e.plan.bounces, redact: e.people.Redact, kept: kept, now: e.o.Now,
+		log:     e.log.With(slog.String("component", "feedback")),
+		shared:  func(stream string) bool { return e.plan.stream(stream).Transactional },
+		opt:     e.unsubscribe,
+		forward: newForwarder(e),
+		unresolved: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "segue_feedback_unresolved_total",
+			Help: "Feedback that is about no recipient of ours and changed nothing, by what it came as and why: forged, expired, later_version, unknown, relay, no_report.",
+		}, []string{"kind", "reason"}),
+		repeated: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "segue_feedback_repeated_total",
+			Help: "Feedback that said again what was known: it changed and counted nothing.",
+		}, []string{"kind"}),
+	}
+	e.o.Registry.MustRegister(e.feedback.unresolved, e.feedback.repeated)
+	return nil
+}
 
 func (e *Engine) newFeedbackListener(l *config.Listener, tlsConfig *tls.Config, bytes *smtpserver.Budget, log *slog.Logger) (listener, error) {
-	f := &feedback{
-		mail: e.mail, tokens: e.plan.secrets.tokens, table: e.plan.bounces, log: log, unresolved: e.observer.unresolved, redact: e.people.Redact, now: e.o.Now,
-		shared: func(stream string) bool { return e.plan.stream(stream).Transactional },
-	}
 	domains := make([]string, 0, len(e.c.Domains))
 	for _, d := range e.c.Domains {
 		domains = append(domains, d.ReturnPath)
 	}
 	return inbound.New(inbound.Options{
-		Hostname: e.c.Hostname, TLS: smtpserver.TLSMode(l.TLS), TLSConfig: tlsConfig, Domains: domains,
-		Resolve: func(local string) bool {
-			_, _, err := f.tokens.Decode(verp.ReturnPath, local)
-			return err == nil
-		},
-		Receive: f.receive, Unresolved: func(string) { f.unresolved.Inc() },
+		Hostname: e.c.Hostname, TLS: smtpserver.TLSMode(l.TLS), TLSConfig: tlsConfig, Domains: domains, Reports: e.c.Feedback.Complaints,
+		Resolve: e.feedback.resolve, Receive: e.feedback.receive,
+		Unresolved:     func(kind inbound.Kind, reason inbound.Reason) { e.feedback.missed(kind, reason) },
 		MaxConnections: l.MaxConnections, MaxConnectionsPerAddress: l.MaxConnectionsPerAddress, Timeouts: timeouts(l),
 		Bytes: bytes, Logger: log, Registerer: e.o.Registry, Now: e.o.Now,
 	})
 }
 
+func (f *feedback) missed(kind inbound.Kind, reason inbound.Reason) {
+	f.unresolved.WithLabelValues(string(kind), string(reason)).Inc()
+}
+
+// resolve implements inbound.Options.Resolve.
+func (f *feedback) resolve(local string) (inbound.Kind, inbound.Reason) {
+	id, err := f.decode(verp.ReturnPath, local)
+	switch reason := reasonOf(err); reason {
+	case "":
+		if f.expired(id) {
+			return inbound.Bounce, inbound.Expired
+		}
+		return inbound.Bounce, ""
+	case inbound.Unknown: // it may be of the other kind
+	default:
+		return inbound.Bounce, reason
+	}
+	_, err = f.tokens.DecodeUnsubscribe(local)
+	switch reason := reasonOf(err); reason {
+	case inbound.Unknown:
+		return inbound.Nobody, reason
+	default:
+		return inbound.Unsubscribe, reason
+	}
+}
+
+// reasonOf is why a token is not taken; "" where it is.
+func reasonOf(err error) inbound.Reason {
+	switch {
+	case err == nil:
+		return ""
+	case errors.Is(err, verp.ErrForged), errors.Is(err, verp.ErrUnknownKey):
+		return inbound.Forged
+	case errors.Is(err, verp.ErrVersion):
+		return inbound.LaterVersion
+	default:
+		return inbound.Unknown
+	}
+}
+
 // receive takes one message; nil means that its facts are durable, or that it
 // states none.
 func (f *feedback) receive(ctx context.Context, in *inbound.Feedback) error {
-	events, err := f.read(in)
-	if errors.Is(err, errUnresolved) {
-		f.unresolved.Inc()
-		f.log.Info("feedback without a token of ours changed nothing", slog.String("kind", string(in.Kind)))
+	err := f.take(ctx, in)
+	if u, ok := errors.AsType[*unresolved](err); ok {
+		f.missed(in.Kind, u.reason)
+		f.log.Info("feedback changed nothing", slog.String("kind", string(in.Kind)), slog.String("reason", u.text))
 		return nil
 	}
-	if err != nil || len(events) == 0 {
+	return err
+}
+
+func (f *feedback) take(ctx context.Context, in *inbound.Feedback) error {
+	if in.Kind == inbound.Unsubscribe {
+		return f.opt(ctx, in.Recipient.Local)
+	}
+	facts, err := f.read(in)
+	if _, lost := errors.AsType[*unresolved](err); lost && in.Kind == inbound.Role {
+		return f.forward.forward(ctx, in) // somebody writes to us
+	}
+	if err != nil {
 		return err
 	}
-	for i := range events {
-		events[i].Time = f.now()
-		f.redact(&events[i]) // the log learns no address anew that was erased
-	}
-	return f.mail.Commit(ctx, func(tx *store.Tx) error {
-		for i := range events {
-			tx.Event(&events[i])
-		}
-		return nil
-	})
+	_, err = f.commit(ctx, facts, "")
+	return err
 }
 
 // read finds out what a message states about whom.
-func (f *feedback) read(in *inbound.Feedback) ([]event.Event, error) {
+func (f *feedback) read(in *inbound.Feedback) ([]fact, error) {
 	if report, err := arf.Parse(in.Data); err == nil {
 		return f.complaint(in, &report)
 	}
 	if in.Kind != inbound.Bounce {
-		return nil, errUnresolved
+		return nil, &unresolved{noReport, "it is no report"}
 	}
-	id, err := f.decode(verp.ReturnPath, in.Recipient.Local)
+	id, err := f.token(verp.ReturnPath, in.Recipient.Local)
 	if err != nil {
 		return nil, err
 	}
@@ -117,152 +185,109 @@ func withReturnPath(in *inbound.Feedback) []byte {
 	return append([]byte("Return-Path: <>\r\n"), in.Data...)
 }
 
-// bounced makes an event of each failed recipient of a notification.
-func (f *feedback) bounced(id store.ID, report *dsn.Report) ([]event.Event, error) {
-	sent, err := f.sent(id)
+// bounced makes a fact of each recipient of a notification that failed or whose program
+// answered.
+func (f *feedback) bounced(id store.ID, report *dsn.Report) ([]fact, error) {
+	group, err := f.group(id)
 	if err != nil {
 		return nil, err
 	}
-	var list []event.Event
+	var list []fact
 	for _, r := range report.Recipients {
 		if r.Action != dsn.Failed && r.Action != dsn.Answered && r.Action != "" {
 			continue
 		}
-		reply := r.Reply()
-		whom, sent, named, err := f.whom(id, sent, r.Final, r.Original)
-		if err != nil {
-			return nil, err
+		c := group.whom(r.Final, r.Original)
+		if r.Action == dsn.Answered {
+			list = append(list, f.answered(id, c, r.Reply()))
+			continue
 		}
-		e := about(whom, sent, event.DSN)
-		e.Code, e.Enhanced, e.Reply = reply.Code, reply.Enhanced.String(), reply.Text
-		res := bounce.AutoReplied()
-		if r.Action != dsn.Answered {
-			res = f.table.Classify(sent.Provider, reply)
-		}
-		e.Class, e.Verdict, e.Subject = string(res.Class), string(res.Verdict), string(res.Subject)
-		if !named && res.Verdict == bounce.Suppress {
-			// Somebody behind an alias or a list is gone, not our recipient.
-			e.Verdict, e.Reason = string(bounce.Count), "the notification is about another address"
-		}
-		list = append(list, e)
+		list = append(list, f.failed(id, c, r.Reply()))
 	}
 	return list, nil
 }
 
-// complaint makes an event of a report, by the signed reference in the message
-// that it returns or by our return path.
-func (f *feedback) complaint(in *inbound.Feedback, report *arf.Report) ([]event.Event, error) {
+// complaint makes facts of a report, by the signed reference in the message that it
+// returns or by our return path.
+func (f *feedback) complaint(in *inbound.Feedback, report *arf.Report) ([]fact, error) {
+	kind, heard, ok := kindOf(report.Type)
+	if !ok {
+		f.log.Info("feedback report of a type that says nothing about the recipient, ignored", slog.String("type", string(report.Type)))
+		return nil, nil
+	}
 	id, err := f.subject(in, report)
 	if err != nil {
 		return nil, err
 	}
-	sent, err := f.sent(id)
+	group, err := f.group(id)
 	if err != nil {
 		return nil, err
 	}
-	kind := event.Complained
-	switch {
-	case report.Type == arf.OptOut:
-		kind = event.Unsubscribed
-	case !report.Type.Complaint():
-		f.log.Info("feedback report of a type that says nothing about the recipient, ignored", slog.String("type", string(report.Type)))
-		return nil, nil
+	var list []fact
+	for _, c := range group.culprits(report.Recipients) {
+		list = append(list, f.reported(id, c, kind, heard, string(report.Type)))
 	}
-	id, sent, _, err = f.whom(id, sent, report.Recipients...)
-	if err != nil {
-		return nil, err
-	}
-	e := about(id, sent, kind)
-	e.Reason = string(report.Type)
-	return []event.Event{e}, nil
+	return list, nil
 }
 
-// subject is the recipient that a report is about.
+// kindOf is what a type of report says about a recipient; false = nothing.
+func kindOf(t arf.Type) (event.Kind, store.Heard, bool) {
+	switch {
+	case t == arf.OptOut:
+		return event.Unsubscribed, store.HeardUnsubscribe, true
+	case t == arf.NotSpam:
+		return event.NotSpam, store.HeardNotSpam, true
+	case t.Complaint():
+		return event.Complained, store.HeardComplaint, true
+	default:
+		return "", 0, false
+	}
+}
+
+// subject is the recipient that a report is about. The first token that is ours
+// decides; where none is, the reason is that of the first which looks like one.
 func (f *feedback) subject(in *inbound.Feedback, report *arf.Report) (store.ID, error) {
 	if in.Kind == inbound.Bounce {
-		return f.decode(verp.ReturnPath, in.Recipient.Local)
+		return f.token(verp.ReturnPath, in.Recipient.Local)
+	}
+	var first error
+	try := func(kind verp.Kind, text string) (store.ID, bool) {
+		id, err := f.token(kind, text)
+		if u, ok := errors.AsType[*unresolved](err); ok && u.reason != inbound.Unknown && first == nil {
+			first = err
+		}
+		return id, err == nil
 	}
 	for _, ref := range references(report.Returned) {
-		if id, err := f.decode(verp.Reference, ref); err == nil {
+		if id, ok := try(verp.Reference, ref); ok {
 			return id, nil
 		}
 	}
 	for _, path := range append([]string{report.MailFrom}, report.Returned.Values("Return-Path")...) {
 		local, _, _ := strings.Cut(strings.Trim(path, "<> "), "@")
-		if id, err := f.decode(verp.ReturnPath, local); err == nil {
+		if id, ok := try(verp.ReturnPath, local); ok {
 			return id, nil
 		}
 	}
-	return store.ID{}, errUnresolved
+	if first == nil {
+		first = &unresolved{inbound.Unknown, "the report holds no token"}
+	}
+	return store.ID{}, first
 }
 
-func references(h rfc5322.Header) []string { return h.Values("X-Segue-Ref") }
-
-func (f *feedback) decode(kind verp.Kind, token string) (store.ID, error) {
-	mid, n, err := f.tokens.Decode(kind, strings.TrimSpace(token))
+// token reads a token.
+func (f *feedback) token(kind verp.Kind, text string) (store.ID, error) {
+	id, err := f.decode(kind, text)
 	if err != nil {
-		return store.ID{}, fmt.Errorf("%w: %w", errUnresolved, err)
+		return store.ID{}, &unresolved{reasonOf(err), err.Error()}
+	}
+	return id, nil
+}
+
+func (f *feedback) decode(kind verp.Kind, text string) (store.ID, error) {
+	mid, n, err := f.tokens.Decode(kind, strings.TrimSpace(text))
+	if err != nil {
+		return store.ID{}, fmt.Errorf("reading a token: %w", err)
 	}
 	return store.ID{Message: mid, Recipient: n}, nil
-}
-
-// sent looks a recipient up. Feedback can be quicker than the conclusion of its
-// message: it is asked to come again.
-func (f *feedback) sent(id store.ID) (store.Sent, error) {
-	sent, err := f.mail.SentRecord(id)
-	if !errors.Is(err, store.ErrNotFound) {
-		return sent, err
-	}
-	if _, err := f.mail.Recipient(id); err == nil {
-		return store.Sent{}, fmt.Errorf("feedback about %s, which is still in the queue", id)
-	}
-	// It may have left the queue between the two looks.
-	if sent, err = f.mail.SentRecord(id); errors.Is(err, store.ErrNotFound) {
-		err = fmt.Errorf("%w: %s is not in the sent index", errUnresolved, id)
-	}
-	return sent, err
-}
-
-// whom finds out which recipient of a transaction a report is about. A token
-// names the first; of a transactional message others may have left with it, and the
-// report names one of them by address. named is whether anybody of ours is named.
-func (f *feedback) whom(id store.ID, sent store.Sent, addresses ...string) (store.ID, store.Sent, bool, error) {
-	for _, a := range addresses {
-		if same(sent.Address, a) {
-			return id, sent, true, nil
-		}
-	}
-	if !f.shared(sent.Stream) {
-		return id, sent, false, nil
-	}
-	all, err := f.mail.SentOf(id.Message)
-	if err != nil {
-		return id, sent, false, err
-	}
-	for other, s := range all {
-		if !s.Time.Equal(sent.Time) || s.Source != sent.Source || s.Provider != sent.Provider {
-			continue // it left in another transaction, under its own token
-		}
-		for _, a := range addresses {
-			if same(s.Address, a) {
-				return other, s, true, nil
-			}
-		}
-	}
-	return id, sent, false, nil
-}
-
-func same(address, reported string) bool {
-	a, err := rfc5321.ParseAddress(reported)
-	return err == nil && a.Key() == strings.ToLower(address)
-}
-
-// about is an event about a recipient that was delivered.
-func about(id store.ID, s store.Sent, kind event.Kind) event.Event {
-	_, domain, _ := strings.Cut(s.Address, "@")
-	return event.Event{
-		Kind: kind, Message: id.Message, Recipient: id.Recipient, Address: s.Address, Contact: s.Contact, Stream: s.Stream,
-		Segment: s.Segment, SegmentVersion: s.SegmentVersion, Tier: s.Tier, Pool: s.Pool, Campaign: s.Campaign,
-		Source: s.Source, Provider: s.Provider, Domain: domain,
-	}
 }

@@ -42,6 +42,7 @@ type layout struct {
 	policies     map[string]queue.Policy // of segments
 	contactSpan  time.Duration           // how far caps look back
 	accountSpan  time.Duration
+	maxAge       time.Duration // of mail of any stream
 	zones        zones
 	tierPools    map[string]string
 	tierWeights  map[string]int
@@ -84,6 +85,7 @@ func (l *layout) mail(c *config.Config) {
 	for _, s := range c.Streams {
 		l.streams[s.Name] = admit.Stream{Pool: s.Pool, MaxAge: time.Duration(s.MaxAge), Transactional: s.Name == transactional}
 		l.weights[s.Name] = s.Weight
+		l.maxAge = max(l.maxAge, time.Duration(s.MaxAge))
 	}
 	l.tierPools, l.tierWeights = make(map[string]string), make(map[string]int)
 	for _, t := range c.Tiers {

@@ -18,9 +18,18 @@ import (
 	"github.com/seguemta/segue/queue"
 )
 
-// report sends a message to the feedback listener.
+// report sends a message to the feedback listener, from the null sender.
 func (w *town) report(to string, data []byte) rfc5321.Reply {
 	w.t.Helper()
+	return w.reportFrom("", to, data)
+}
+
+func (w *town) reportFrom(from, to string, data []byte) rfc5321.Reply {
+	w.t.Helper()
+	var sender rfc5321.Address
+	if from != "" {
+		sender = address(w.t, from)
+	}
 	c, err := smtpclient.Dial(w.t.Context(), smtpclient.Options{
 		Network: w.net, Local: netip.MustParseAddr("198.51.100.5"), Remote: netip.MustParseAddrPort("127.0.0.1:2525"), Hello: "mx.dest.example", TLS: smtpclient.TLSNone,
 	})
@@ -28,7 +37,7 @@ func (w *town) report(to string, data []byte) rfc5321.Reply {
 		w.t.Fatal(err)
 	}
 	defer c.Close()
-	res := c.Send(w.t.Context(), &smtpclient.Transaction{To: []rfc5321.Address{address(w.t, to)}, Parts: [][]byte{data}})
+	res := c.Send(w.t.Context(), &smtpclient.Transaction{From: sender, To: []rfc5321.Address{address(w.t, to)}, Parts: [][]byte{data}, EightBit: true})
 	if res.Err != nil {
 		w.t.Fatal(res.Err)
 	}

@@ -21,7 +21,6 @@ type observer struct {
 
 	recipients *prometheus.CounterVec
 	segments   *prometheus.CounterVec
-	unresolved prometheus.Counter
 	overdraft  *prometheus.CounterVec
 }
 
@@ -36,16 +35,12 @@ func newObserver(mail *store.Store, log *slog.Logger, reg prometheus.Registerer)
 			Name: "segue_segment_recipients_total",
 			Help: "Recipients by the segment and tier they had when they were admitted.",
 		}, []string{"result", "segment", "tier"}),
-		unresolved: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "segue_feedback_unresolved_total",
-			Help: "Bounces and complaints whose token is forged, altered or too old: they changed nothing.",
-		}),
 		overdraft: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "segue_overdraft_total",
 			Help: "Transactional transactions sent without a warm-up budget: the pool has no warm source.",
 		}, []string{"source", "provider"}),
 	}
-	reg.MustRegister(o.recipients, o.segments, o.unresolved, o.overdraft)
+	reg.MustRegister(o.recipients, o.segments, o.overdraft)
 	return o
 }
 
@@ -80,7 +75,8 @@ func (o *observer) count(e *event.Event) {
 		o.overdraft.WithLabelValues(e.Source, other(e.Provider)).Inc()
 		return
 	case event.SuppressAdded, event.SuppressLift, event.StageAdvanced, event.SegmentIgnored, event.ClockFrozen, event.ClockSettled,
-		event.OutageBegan, event.OutageEnded, event.SuppressUndone:
+		event.StageBack, event.StageHeld, event.StageReleased, event.OutageBegan, event.OutageEnded, event.SuppressUndone,
+		event.CaseOpened, event.CaseOverdue, event.CaseClosed:
 		return
 	default: // something that happened to a recipient
 	}

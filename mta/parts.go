@@ -56,13 +56,14 @@ func (e *Engine) makeQueue() error {
 		Retry: durations(e.c.Delivery.Retry), Jitter: e.c.Delivery.Jitter,
 		Schedule: schedule.Options{MaxConnections: e.c.Delivery.MaxConnections},
 		Logger:   e.log.With(slog.String("component", "queue")), Registry: e.o.Registry, Now: e.o.Now, Settled: e.time.Settled,
-		EventRetention: e.c.Queue.EventRetention.Std(), Consumed: func() uint64 { return min(e.contacts.consumed(), e.evidence.consumed()) },
+		EventRetention: e.c.Queue.EventRetention.Std(), MaxAge: e.plan.maxAge,
+		Consumed: func() uint64 { return min(e.contacts.consumed(), e.evidence.consumed(), e.complaints.consumed()) },
 	})
 	if err != nil {
 		return err
 	}
 	e.time.set = e.queue.ClockSet
-	e.erasures = newErasures(e.people, e.queue, e.log.With(slog.String("component", "contacts")))
+	e.erasures = newErasures(e.people, e.queue, e.complaints.forget, e.log.With(slog.String("component", "contacts")))
 	e.pauses, err = newPauses(e.mail, e.queue, e.o.Now())
 	return err
 }

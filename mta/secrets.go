@@ -83,8 +83,7 @@ func makeDir(dir string) error {
 	return syncDir(above)
 }
 
-// readOrMake reads a file, or makes it where there is none: written aside,
-// synced, then named, so that no crash leaves half a key.
+// readOrMake reads a file, or makes it where there is none.
 func readOrMake(path string, content func() ([]byte, error)) ([]byte, error) {
 	text, err := os.ReadFile(path) //nolint:gosec // a fixed name below secrets_dir
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
@@ -93,18 +92,24 @@ func readOrMake(path string, content func() ([]byte, error)) ([]byte, error) {
 	if text, err = content(); err != nil {
 		return nil, fmt.Errorf("making %s: %w", path, err)
 	}
-	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) //nolint:gosec // as above
+	return text, writeFile(path, text)
+}
+
+// writeFile replaces a file: written aside, synced, then named, so that no crash leaves
+// half a key.
+func writeFile(path string, text []byte) error {
+	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) //nolint:gosec // a fixed name below secrets_dir
 	if err != nil {
-		return nil, fmt.Errorf("making %s: %w", path, err)
+		return fmt.Errorf("making %s: %w", path, err)
 	}
 	_, err = f.Write(text)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return nil, fmt.Errorf("making %s: %w", path, err)
+		return fmt.Errorf("making %s: %w", path, err)
 	}
 	if err := os.Rename(path+".new", path); err != nil {
-		return nil, fmt.Errorf("making %s: %w", path, err)
+		return fmt.Errorf("making %s: %w", path, err)
 	}
-	return text, syncDir(filepath.Dir(path))
+	return syncDir(filepath.Dir(path))
 }
 
 func syncDir(dir string) error {

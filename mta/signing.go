@@ -6,6 +6,7 @@ import (
 	"crypto/rsa"
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"github.com/seguemta/segue/config"
 	"github.com/seguemta/segue/dkim"
@@ -30,6 +31,10 @@ func (e *Engine) makeSigners() error {
 	e.plan.domains, e.plan.signs = make(map[string]deliver.Domain), make(map[string]bool)
 	for _, d := range e.c.Domains {
 		out := deliver.Domain{ReturnPath: d.ReturnPath}
+		if f := e.c.Feedback; f.CFBL && len(f.Complaints) > 0 {
+			local, _, _ := strings.Cut(f.Complaints[0], "@")
+			out.Complaints = local + "@" + d.ReturnPath
+		}
 		if keys := e.plan.keys[d.Name]; len(keys) > 0 {
 			if lib != nil {
 				accelerate(lib, keys, log)

@@ -21,8 +21,8 @@ import (
 	"github.com/seguemta/segue/reputation/warmup"
 )
 
-// kindOf is the event that an act by hand is told as.
-func kindOf(act warmup.Act) event.Kind {
+// actKind is the event that an act by hand is told as.
+func actKind(act warmup.Act) event.Kind {
 	switch act {
 	case warmup.Hold:
 		return event.StageHeld
@@ -78,7 +78,7 @@ func (w *warmups) steer(now time.Time, o *api.WarmupAct) ([]queue.Change, error)
 		if s.Day == 0 {
 			s.Day = today - 1 // what was before it is not judged by what it is now
 		}
-		changes = append(changes, w.change(b, s, []event.Event{of(b.key, kindOf(warmup.Act(o.Action)), p.Reason(s))}))
+		changes = append(changes, w.change(b, s, []event.Event{of(b.key, actKind(warmup.Act(o.Action)), p.Reason(s))}))
 	}
 	if len(changes) == 0 {
 		return nil, api.Problem(http.StatusConflict, "nothing was changed", strings.ReplaceAll(refused.Error(), "\n", "; "))

@@ -200,7 +200,7 @@ func (q *Queue) event(id store.ID, r *store.Recipient, m *store.Message) event.E
 		Message: id.Message, Recipient: id.Recipient, Address: r.Address.String(), Contact: r.Contact,
 		Sender: m.Sender.String(), Stream: c.Stream, Segment: c.Segment, SegmentVersion: r.Version, Tier: c.Tier,
 		Pool: c.Pool, Plan: c.Plan, Campaign: m.Campaign, Credential: m.Credential, Metadata: m.Metadata,
-		Domain: r.Address.Domain, Attempt: r.Attempts, Size: m.Size, SendingDomain: m.Domain,
+		Domain: r.Address.Domain, Attempt: r.Attempts, Size: m.Size, Batch: r.Batch, SendingDomain: m.Domain,
 	}
 }
 

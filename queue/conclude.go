@@ -199,8 +199,8 @@ func (q *Queue) outcome(tx *store.Tx, t *schedule.Transaction, p *prepared, res 
 		ev.Kind = event.Delivered
 		tx.Sent(e.ID, &store.Sent{
 			Time: tx.Now(), Contact: r.Contact, Address: r.Address.String(), Stream: ev.Stream, Segment: ev.Segment,
-			SegmentVersion: r.Version, Tier: ev.Tier, Pool: ev.Pool, Campaign: ev.Campaign, Source: t.Source, Provider: t.Provider,
-			Domain: p.job.Message.Domain,
+			SegmentVersion: r.Version, Tier: ev.Tier, Pool: ev.Pool, Campaign: ev.Campaign, Batch: r.Batch, Source: t.Source,
+			Provider: t.Provider, Domain: p.job.Message.Domain, Token: p.job.Recipients[0].ID.Recipient,
 		})
 	}
 	if _, err := tx.Remove(e.ID, e.Recipient); err != nil {

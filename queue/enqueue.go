@@ -30,6 +30,7 @@ type Recipient struct {
 	Address    rfc5321.Address
 	Contact    uint64 // 0 = unknown
 	Class      store.Class
+	Batch      string   // the import that made the contact
 	Version    uint64   // of the deciding segment
 	Segments   []string // all it is in
 	Due        time.Time
@@ -108,7 +109,7 @@ func (q *Queue) accept(tx *store.Tx, mid uint64, m *store.Message, list []Recipi
 		id := store.ID{Message: mid, Recipient: uint32(i)}
 		class, _ := tx.Class(in.Class)
 		r := store.Recipient{
-			Address: in.Address, Contact: in.Contact, Class: class, Version: in.Version,
+			Address: in.Address, Contact: in.Contact, Class: class, Version: in.Version, Batch: in.Batch,
 			Due: latest(in.Due, tx.Now()), Queued: tx.Now(), Expires: latest(in.Expires, tx.Now()), Wait: in.Wait, Base: in.Base,
 		}
 		if in.stays() {

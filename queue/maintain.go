@@ -169,7 +169,8 @@ func (q *Queue) afterAhead(e *event.Event, now time.Time) (uint64, error) {
 
 // forget cuts the sent index and old counters.
 func (q *Queue) forget(ctx context.Context, now time.Time) error {
-	day := uint32(max(now.Add(-q.o.SentRetention).Unix()/86400, 0)) //nolint:gosec // days since 1970 fit
+	// The index goes by the days on which mail was accepted.
+	day := uint32(max(now.Add(-q.o.SentRetention-q.o.MaxAge).Unix()/86400, 0)) //nolint:gosec // days since 1970 fit
 	first, at, err := q.store.FirstMessage(day)
 	if err != nil {
 		return fmt.Errorf("reading the day marks: %w", err)

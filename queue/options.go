@@ -171,7 +171,8 @@ type Options struct {
 	Rand    *rand.Rand // nil = seeded by the system; used by one goroutine
 
 	EventRetention time.Duration // how long finished mail can be looked up; 0 = 72 h
-	SentRetention  time.Duration // how long late feedback is understood; 0 = 60 days
+	SentRetention  time.Duration // how long after its delivery late feedback is understood; 0 = 60 days
+	MaxAge         time.Duration // how long mail may be under way before its delivery
 	// Consumed is the event sequence that every internal consumer has passed:
 	// nothing above it is truncated. nil = all.
 	Consumed func() uint64

@@ -14,6 +14,7 @@ import (
 type Person struct {
 	Zone     string // IANA name of the time zone; "" = not known
 	Accounts []uint64
+	Batch    string // the import that made it; "" = none did
 }
 
 // Person reads it, from the store: only lanes with a window or an account cap need
@@ -31,7 +32,7 @@ func (d *DB) Person(contact uint64, addr rfc5321.Address) (Person, error) {
 }
 
 func personOf(c *store.Contact) Person {
-	p := Person{Zone: c.Zone}
+	p := Person{Zone: c.Zone, Batch: c.Batch}
 	for i := range c.Edges {
 		p.Accounts = append(p.Accounts, c.Edges[i].Account)
 	}

@@ -48,6 +48,8 @@ type commands struct {
 	Clock       clockCmd       `cmd:"" help:"See and confirm the time that the engine lives by."`
 	Suppression suppressionCmd `cmd:"" help:"See, add and lift suppressions."`
 	Bounce      bounceCmd      `cmd:"" help:"See and reload the rules of bounces."`
+	Complaint   complaintCmd   `cmd:"" help:"See and close complaint cases."`
+	Tokens      tokensCmd      `cmd:"" help:"See and rotate the keys that sign return paths and tokens."`
 	Events      eventsCmd      `cmd:"" help:"Follow what happens."`
 
 	Version kong.VersionFlag `help:"Print the version and end."`

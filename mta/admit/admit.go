@@ -52,6 +52,7 @@ type Contact struct {
 	Segments   []Segment      // in order
 	Suppressed string         // why it may not be mailed in this stream by this domain; "" = it may
 	Zone       *time.Location // where it lives; nil = UTC
+	Batch      string         // the import that made it
 }
 
 // Segment is a segment that a contact is in.

@@ -38,7 +38,7 @@ func (a *Admitter) chooseLane(d *draft) error {
 	d.recipients = make([]queue.Recipient, len(d.to))
 	for i, to := range d.to {
 		c := &d.contacts[i]
-		r := queue.Recipient{Address: to, Contact: c.ID, Due: d.asked.notBefore, Expires: expires, Suppressed: c.Suppressed}
+		r := queue.Recipient{Address: to, Contact: c.ID, Batch: c.Batch, Due: d.asked.notBefore, Expires: expires, Suppressed: c.Suppressed}
 		var lead Segment
 		for n, s := range c.Segments {
 			r.Segments = append(r.Segments, s.Name)

@@ -59,6 +59,15 @@ type Methods interface {
 	ReloadBounceRules(ctx context.Context) (BounceRules, error)
 	ClassifyReply(ctx context.Context, q Reply) (Classified, error)
 
+	TokenKeys(ctx context.Context) (TokenKeys, error)
+	RotateTokens(ctx context.Context) (TokenKeys, error)
+
+	Feedback(ctx context.Context, f Feedback) (FeedbackTaken, error)
+	Complaints(ctx context.Context, q ComplaintQuery) ([]Complaint, error)
+	Complaint(ctx context.Context, id uint64) (Complaint, error)
+	CloseComplaint(ctx context.Context, x ComplaintClose) (Complaint, error)
+	ComplaintReport(ctx context.Context, days int) ([]ComplaintRate, error)
+
 	Events(ctx context.Context, after uint64, limit int) ([]event.Event, error)
 	Submit(ctx context.Context, m Message) (Submitted, error)
 }

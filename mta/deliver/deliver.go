@@ -56,6 +56,7 @@ type Domain struct {
 	Signer     *dkim.Signer  // nil = not signed
 	Backend    func() string // what makes the signatures now, a metric label; nil = "crypto/rsa"
 	ReturnPath string        // domain of the return path; "" = the submitted sender is kept
+	Complaints string        // address that messages ask to have complaints sent to (RFC 9477); "" = they do not ask
 }
 
 func (d Domain) backend() string {

@@ -110,11 +110,15 @@ func (d *Deliverer) returnPath(job *queue.Job) rfc5321.Address {
 
 // sign makes the header fields that go on top: signatures and reference.
 func (d *Deliverer) sign(job *queue.Job) ([]byte, error) {
+	domain := d.o.Domains[job.Message.Domain]
 	var ref []byte
 	if d.o.Tokens != nil {
-		ref = []byte("X-Segue-Ref: " + d.o.Tokens.Encode(verp.Reference, job.MessageID, job.Recipients[0].ID.Recipient) + "\r\n")
+		token := d.o.Tokens.Encode(verp.Reference, job.MessageID, job.Recipients[0].ID.Recipient)
+		ref = []byte("X-Segue-Ref: " + token + "\r\n")
+		if domain.Complaints != "" && domain.Signer != nil { // RFC 9477 section 3.1: it has to be signed
+			ref = append(ref, "CFBL-Address: "+domain.Complaints+"; report=arf\r\nCFBL-Feedback-ID: "+token+"\r\n"...)
+		}
 	}
-	domain := d.o.Domains[job.Message.Domain]
 	if domain.Signer == nil {
 		return ref, nil
 	}

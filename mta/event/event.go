@@ -36,9 +36,14 @@ const (
 	DSN           Kind = "dsn"            // a bounce mail came back later for a delivered recipient
 	Complained    Kind = "complained"     // an ARF report named the recipient
 	Unsubscribed  Kind = "unsubscribed"   // the recipient asked for no more of a stream
+	NotSpam       Kind = "not_spam"       // a report said that a message in the spam folder is none; it lifts nothing by itself
 	SuppressAdded Kind = "suppress_added" // an operator added a suppression
 	SuppressLift  Kind = "suppress_lifted"
 	Engaged       Kind = "engaged" // human engagement: click, reply, login, purchase
+
+	CaseOpened  Kind = "case_opened"  // a complaint became a case of the register; Reason has its number, owner and due time
+	CaseOverdue Kind = "case_overdue" // nobody closed it in time
+	CaseClosed  Kind = "case_closed"  // somebody did; Reason is the note
 
 	Overdraft      Kind = "overdraft"          // transactional mail went out without a warm-up budget
 	StageAdvanced  Kind = "stage_advanced"     // a warm-up went on to its next stage; Source (or SendingDomain, or Segment and Tier), Provider, Reason

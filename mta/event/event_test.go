@@ -165,7 +165,7 @@ func TestFinal(t *testing.T) {
 	final := map[event.Kind]bool{
 		event.Accepted: false, event.Delivered: true, event.Deferred: false, event.Bounced: true, event.Expired: true, event.Suppressed: true,
 		event.Dropped: true, event.Held: false, event.Released: false, event.Delayed: false, event.Relaned: false, event.DSN: false, event.Complained: false,
-		event.Unsubscribed: false, event.SuppressAdded: false, event.SuppressLift: false, event.Engaged: false, event.Overdraft: false,
+		event.Unsubscribed: false, event.NotSpam: false, event.CaseOpened: false, event.CaseOverdue: false, event.CaseClosed: false, event.SuppressAdded: false, event.SuppressLift: false, event.Engaged: false, event.Overdraft: false,
 		event.StageAdvanced: false, event.StageBack: false, event.StageHeld: false, event.StageReleased: false, event.SegmentIgnored: false,
 		event.OutageBegan: false, event.OutageEnded: false, event.SuppressUndone: false,
 		event.ClockFrozen: false, event.ClockSettled: false,

@@ -95,7 +95,7 @@ func table(o Options) []endpoint {
 		{metricsEndpoint(o.Metrics)},
 		clockEndpoints(),
 		queueEndpoints(), segmentEndpoints(), contactEndpoints(),
-		sourceEndpoints(), suppressionEndpoints(), bounceEndpoints(),
+		sourceEndpoints(), suppressionEndpoints(), bounceEndpoints(), feedbackEndpoints(),
 		{eventsEndpoint(), messagesEndpoint()},
 		profileEndpoints(),
 	} {

@@ -47,7 +47,23 @@ func (d *diary) receive(_ context.Context, f *Feedback) error {
 	return nil
 }
 
-func resolve(local string) bool { return strings.EqualFold(local, "b-token123") }
+// resolve knows a token of each kind and of each fault.
+func resolve(local string) (Kind, Reason) {
+	switch strings.ToLower(local) {
+	case "b-token123":
+		return Bounce, ""
+	case "u-token123":
+		return Unsubscribe, ""
+	case "b-old":
+		return Bounce, Expired
+	case "b-forged":
+		return Bounce, Forged
+	case "u-next":
+		return Unsubscribe, LaterVersion
+	default:
+		return Nobody, Unknown
+	}
+}
 
 const addr = "192.0.2.1:25"
 
@@ -60,7 +76,7 @@ func talk(t *testing.T, opts Options, script string) string {
 	}
 	opts.Hostname, opts.TLS, opts.TLSConfig = "mta1.example.net", smtpserver.TLSStart, &tls.Config{Certificates: []tls.Certificate{cert}}
 	opts.Domains, opts.Resolve, opts.Receive = []string{"bounce.example.com", "bounce.example.org"}, resolve, d.receive
-	opts.Unresolved = func(reason string) { d.printf("unresolved: %s\n", reason) }
+	opts.Unresolved = func(kind Kind, reason Reason) { d.printf("unresolved: %s %s\n", kind, reason) }
 	s, err := New(opts)
 	if err != nil {
 		t.Fatal(err)
@@ -127,11 +143,11 @@ func TestCounts(t *testing.T) {
 				"RCPT TO:<b-token123@bounce.example.com>\nDATA\n> .\n<\n")
 		}
 		want := `
-			# HELP segue_feedback_total Mail at the feedback listener. Much return_path is someone who forges bounces, or return paths of a lost signing key; much relay is someone who looks for an open relay.
+			# HELP segue_feedback_total Mail at the feedback listener. Much forged is someone who makes bounces up, or tokens of a lost signing key; much relay is someone who looks for an open relay.
 			# TYPE segue_feedback_total counter
 			segue_feedback_total{result="bounce"} 2
+			segue_feedback_total{result="forged"} 2
 			segue_feedback_total{result="relay"} 2
-			segue_feedback_total{result="return_path"} 2
 		`
 		if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "segue_feedback_total"); err != nil {
 			t.Error(err)

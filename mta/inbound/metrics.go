@@ -16,9 +16,9 @@ type metrics struct {
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m := &metrics{messages: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "segue_feedback_total",
-		Help: "Mail at the feedback listener. Much return_path is someone who forges bounces, or return paths of a lost signing key; much relay is someone who looks for an open relay.",
+		Help: "Mail at the feedback listener. Much forged is someone who makes bounces up, or tokens of a lost signing key; much relay is someone who looks for an open relay.",
 	}, []string{
-		"result", // bounce, report, failed (the store, told 451), return_path (refused), relay (refused)
+		"result", // bounce, report, unsubscribe, role; failed (told 451 or 554); refused: unknown, forged, expired, later_version, relay
 	})}
 	if reg == nil {
 		return m, nil

@@ -30,22 +30,20 @@ func (h *session) Mail(from rfc5321.Address, _ smtpserver.Params) error {
 // Rcpt implements smtpserver.Handler.
 func (h *session) Rcpt(to rfc5321.Address) error {
 	kind, reason := h.s.classify(to)
-	switch reason {
-	case "":
+	if reason == "" {
 		h.to, h.kind = to, kind
 		return nil
-	case UnknownPlace:
-		h.s.unresolved(reason)
-		return rfc5321.Refuse(550, rfc5321.EnhancedCode{5, 7, 1}, "no relaying, this server takes reports about its own mail")
-	default:
-		h.s.unresolved(reason)
-		return rfc5321.Refuse(550, rfc5321.EnhancedCode{5, 1, 1}, "no such return path")
 	}
-}
-
-func (s *Server) unresolved(reason string) {
-	s.metrics.messages.WithLabelValues(reason).Inc()
-	s.opts.Unresolved(reason)
+	h.s.metrics.messages.WithLabelValues(string(reason)).Inc()
+	h.s.opts.Unresolved(kind, reason)
+	switch reason {
+	case Relay:
+		return rfc5321.Refuse(550, rfc5321.EnhancedCode{5, 7, 1}, "no relaying, this server takes reports about its own mail")
+	case Expired:
+		return rfc5321.Refuse(550, rfc5321.EnhancedCode{5, 1, 6}, "the mail that this address was for was sent too long ago")
+	default:
+		return rfc5321.Refuse(550, rfc5321.EnhancedCode{5, 1, 1}, "no such address, and no token of ours")
+	}
 }
 
 // Data implements smtpserver.Handler.

@@ -9,6 +9,8 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 )
 
 // ErrRing is wrapped by the errors of [ParseRing] and [Ring.Rotate].
@@ -17,11 +19,21 @@ var ErrRing = errors.New("bad key ring")
 // SecretSize is the length of a key in octets.
 const SecretSize = 32
 
-// Ring is the keys that sign and verify tokens. It does not change; any number
-// of goroutines may use it. Its String hides the keys.
+// Ring is the keys that sign and verify tokens. Any number of goroutines may use
+// it. Its String hides the keys.
 type Ring struct {
-	keys []key // the first signs; there is at least one
+	rotate sync.Mutex            // one Rotate at a time
+	keys   atomic.Pointer[[]key] // the first signs; there is at least one; never changed in place
 }
+
+func ringOf(keys []key) *Ring {
+	r := &Ring{}
+	r.keys.Store(&keys)
+	return r
+}
+
+// held is the keys, the one that signs first.
+func (r *Ring) held() []key { return *r.keys.Load() }
 
 type key struct {
 	id     byte
@@ -31,34 +43,62 @@ type key struct {
 // Generate makes a ring of one new key, whose secret is read from random
 // (crypto/rand.Reader outside tests).
 func Generate(random io.Reader) (*Ring, error) {
-	return (&Ring{}).Rotate(random)
+	k, err := newKey(1, random)
+	if err != nil {
+		return nil, err
+	}
+	return ringOf([]key{k}), nil
 }
 
-// Rotate returns a ring with a new key that signs and all keys of r, which
-// still verify. It fails when no key id of the 256 is free: remove keys whose
-// tokens no longer matter.
-func (r *Ring) Rotate(random io.Reader) (*Ring, error) {
-	next := byte(1)
-	if len(r.keys) > 0 {
-		next = r.keys[0].id + 1
-	}
-	for tries := 0; r.find(next) != nil; tries++ {
+// Rotate puts a new key first, which signs from then on; the others still verify. The
+// new text of the ring goes to save before the first token is signed by the new key: no
+// token may be out whose key a crash can take. Where save fails, the ring stays as it was.
+// It fails too when no key id of the 256 is free.
+func (r *Ring) Rotate(random io.Reader, save func(text []byte) error) error {
+	r.rotate.Lock()
+	defer r.rotate.Unlock()
+	old := r.held()
+	next := old[0].id + 1
+	for tries := 0; find(old, next) != nil; tries++ {
 		if tries > 255 {
-			return nil, fmt.Errorf("%w: all 256 key ids are in use; delete the oldest lines", ErrRing)
+			return fmt.Errorf("%w: all 256 key ids are in use; delete the oldest lines", ErrRing)
 		}
 		next++
 	}
-	k := key{id: next}
-	if _, err := io.ReadFull(random, k.secret[:]); err != nil {
-		return nil, fmt.Errorf("reading random bytes for a key: %w", err)
+	k, err := newKey(next, random)
+	if err != nil {
+		return err
 	}
-	return &Ring{keys: append([]key{k}, r.keys...)}, nil
+	keys := append([]key{k}, old...)
+	if err := save(text(keys)); err != nil {
+		return fmt.Errorf("saving the key ring with its new key: %w", err)
+	}
+	r.keys.Store(&keys)
+	return nil
 }
 
-func (r *Ring) find(id byte) *key {
-	for i := range r.keys {
-		if r.keys[i].id == id {
-			return &r.keys[i]
+func newKey(id byte, random io.Reader) (key, error) {
+	k := key{id: id}
+	if _, err := io.ReadFull(random, k.secret[:]); err != nil {
+		return key{}, fmt.Errorf("reading random bytes for a key: %w", err)
+	}
+	return k, nil
+}
+
+// IDs are the ids of the keys, that of the one that signs first.
+func (r *Ring) IDs() []byte {
+	keys := r.held()
+	ids := make([]byte, len(keys))
+	for i := range keys {
+		ids[i] = keys[i].id
+	}
+	return ids
+}
+
+func find(keys []key, id byte) *key {
+	for i := range keys {
+		if keys[i].id == id {
+			return &keys[i]
 		}
 	}
 	return nil
@@ -66,12 +106,15 @@ func (r *Ring) find(id byte) *key {
 
 // Text is the ring as its file holds it: one line a key, its id and its secret
 // in base64, the signing key first. It is secret: mode 0600.
-func (r *Ring) Text() []byte {
+func (r *Ring) Text() []byte { return text(r.held()) }
+
+func text(keys []key) []byte {
 	var b strings.Builder
-	b.WriteString("# Keys of segue's return paths and tokens: id and secret.\n")
-	b.WriteString("# The first signs. The others verify tokens that are still out; delete one to disown them.\n")
-	for i := range r.keys {
-		fmt.Fprintf(&b, "%d %s\n", r.keys[i].id, base64.StdEncoding.EncodeToString(r.keys[i].secret[:]))
+	b.WriteString("# Keys of segue's return paths and tokens: id and secret. segue tokens rotate adds one.\n")
+	b.WriteString("# The first signs. The others verify what is still out: unsubscribe links work for as long as\n")
+	b.WriteString("# the line of their key is here. Delete a line only if somebody else has its secret.\n")
+	for i := range keys {
+		fmt.Fprintf(&b, "%d %s\n", keys[i].id, base64.StdEncoding.EncodeToString(keys[i].secret[:]))
 	}
 	return []byte(b.String())
 }
@@ -79,7 +122,7 @@ func (r *Ring) Text() []byte {
 // ParseRing reads what [Ring.Text] wrote. Empty lines and lines that begin with
 // # are skipped. The error wraps [ErrRing], names the line and never quotes it.
 func ParseRing(text []byte) (*Ring, error) {
-	r := &Ring{}
+	var keys []key
 	n := 0
 	for line := range strings.Lines(string(text)) {
 		n++
@@ -91,15 +134,15 @@ func ParseRing(text []byte) (*Ring, error) {
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", n, err)
 		}
-		if r.find(k.id) != nil {
+		if find(keys, k.id) != nil {
 			return nil, fmt.Errorf("line %d: %w: key id %d occurs twice", n, ErrRing, k.id)
 		}
-		r.keys = append(r.keys, k)
+		keys = append(keys, k)
 	}
-	if len(r.keys) == 0 {
+	if len(keys) == 0 {
 		return nil, fmt.Errorf("%w: it holds no key; move the file away to have a new one made", ErrRing)
 	}
-	return r, nil
+	return ringOf(keys), nil
 }
 
 func parseKey(line string) (key, error) {
@@ -121,7 +164,7 @@ func parseKey(line string) (key, error) {
 }
 
 // String counts the keys without showing them.
-func (r *Ring) String() string { return fmt.Sprintf("verp ring of %d keys", len(r.keys)) }
+func (r *Ring) String() string { return fmt.Sprintf("verp ring of %d keys", len(r.held())) }
 
 // GoString is String, so that %#v shows no key either.
 func (r *Ring) GoString() string { return r.String() }

@@ -26,7 +26,7 @@ func newRing(t testing.TB, seed byte) *Ring {
 	return r
 }
 
-func kinds() []Kind { return []Kind{ReturnPath, Reference, Unsubscribe} }
+func kinds() []Kind { return []Kind{ReturnPath, Reference} }
 
 // TestRoundTrip: any numbers come back under any case folding, for their own kind only.
 func TestRoundTrip(t *testing.T) {
@@ -73,7 +73,7 @@ func TestAltered(t *testing.T) {
 				if err == nil || m != 0 || r != 0 {
 					t.Fatalf("%q for %q at %d: accepted as %q: %d, %d", byte(c), token[i], i, k, m, r)
 				}
-				if !errors.Is(err, ErrForged) && !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrUnknownKey) {
+				if !errors.Is(err, ErrForged) && !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrUnknownKey) && !errors.Is(err, ErrVersion) {
 					t.Fatalf("%q at %d: error of another kind: %v", byte(c), i, err)
 				}
 			}
@@ -85,8 +85,12 @@ func TestAltered(t *testing.T) {
 func TestKindIsSigned(t *testing.T) {
 	ring := newRing(t, 1)
 	token := ring.Encode(ReturnPath, 1, 2)
-	if _, _, err := ring.Decode(Unsubscribe, "u"+token[1:]); !errors.Is(err, ErrForged) {
-		t.Errorf("a return path as unsubscribe token: %v, want ErrForged", err)
+	if _, _, err := ring.Decode(Reference, "r"+token[1:]); !errors.Is(err, ErrForged) {
+		t.Errorf("a return path as reference: %v, want ErrForged", err)
+	}
+	long := ring.EncodeUnsubscribe(&Subscription{Message: 1, Recipient: 2})
+	if _, err := ring.DecodeUnsubscribe("u" + token[1:] + long[len(token):]); !errors.Is(err, ErrForged) {
+		t.Errorf("a return path, made longer, as unsubscribe token: %v, want ErrForged", err)
 	}
 }
 
@@ -109,47 +113,90 @@ func TestLocalPart(t *testing.T) {
 	}
 }
 
-func TestRotate(t *testing.T) {
-	random := rand.NewChaCha8([32]byte{1})
-	first, err := Generate(random)
-	if err != nil {
-		t.Fatal(err)
-	}
-	token := first.Encode(Reference, 5, 6)
-	second, err := first.Rotate(random)
-	if err != nil {
-		t.Fatal(err)
-	}
-	loaded, err := ParseRing(second.Text())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if m, r, err := loaded.Decode(Reference, token); err != nil || m != 5 || r != 6 {
-		t.Errorf("a retired key no longer verifies: %v", err)
-	}
-	if _, _, err := first.Decode(Reference, loaded.Encode(Reference, 5, 6)); !errors.Is(err, ErrUnknownKey) {
-		t.Errorf("the new key does not sign: %v, want ErrUnknownKey", err)
-	}
-	if loaded.Encode(Reference, 1, 2) != second.Encode(Reference, 1, 2) {
-		t.Error("a ring read back signs differently")
-	}
+// TestUnsubscribe: whatever it names comes back under any case folding, fits a local part
+// and is of no other kind.
+func TestUnsubscribe(t *testing.T) {
+	ring := newRing(t, 1)
+	rapid.Check(t, func(t *rapid.T) {
+		want := Subscription{
+			Scope: Tag(rapid.String().Draw(t, "scope")), Message: rapid.Uint64().Draw(t, "message"), Recipient: rapid.Uint32().Draw(t, "recipient"),
+		}
+		copy(want.Address[:], rapid.SliceOfN(rapid.Byte(), AddressSize, AddressSize).Draw(t, "address"))
+		token := ring.EncodeUnsubscribe(&want)
+		for _, text := range []string{token, strings.ToUpper(token)} {
+			if got, err := ring.DecodeUnsubscribe(text); err != nil || got != want {
+				t.Fatalf("%s: %+v, %v; want %+v", text, got, err, want)
+			}
+		}
+		if a, err := rfc5321.ParseAddress(token + "@bounce.example.com"); err != nil || a.String() != token+"@bounce.example.com" {
+			t.Fatalf("as an address: %v, %v", a, err)
+		}
+		for _, k := range kinds() {
+			if _, _, err := ring.Decode(k, token); !errors.Is(err, ErrMalformed) {
+				t.Fatalf("an unsubscribe token as %q: %v", k, err)
+			}
+		}
+	})
+}
 
-	full := first
-	for range 255 {
-		if full, err = full.Rotate(random); err != nil {
-			t.Fatal(err)
+// TestUnsubscribeAltered changes each character to every other byte.
+func TestUnsubscribeAltered(t *testing.T) {
+	ring := newRing(t, 1)
+	token := ring.EncodeUnsubscribe(&Subscription{Address: [AddressSize]byte{1, 2, 3}, Scope: Tag("stream:marketing"), Message: 9, Recipient: 1})
+	for i := range len(token) {
+		for c := range 256 {
+			if unicode.ToLower(rune(c)) == rune(token[i]) {
+				continue
+			}
+			changed := []byte(token)
+			changed[i] = byte(c)
+			if s, err := ring.DecodeUnsubscribe(string(changed)); err == nil || s != (Subscription{}) {
+				t.Fatalf("%q for %q at %d: %+v, %v", byte(c), token[i], i, s, err)
+			}
 		}
 	}
-	if _, err := full.Rotate(random); !errors.Is(err, ErrRing) {
-		t.Errorf("a 257th key: %v, want ErrRing", err)
+}
+
+// TestLaterVersion: what a later release makes is told apart from what was forged and
+// from other mail, also where it is longer.
+func TestLaterVersion(t *testing.T) {
+	ring := newRing(t, 1)
+	token := ring.Encode(ReturnPath, 1, 2)
+	next := alphabet[strings.IndexByte(alphabet, token[Size-1])|1]
+	for text, want := range map[string]error{
+		token[:Size-1] + string(next): ErrVersion,
+		token + "aaab":                ErrVersion,
+		token + "aaai":                ErrMalformed, // version 0 has 40 octets
+		token[:Size-1]:                ErrMalformed,
+		"bounces-of-the-weekly-newsletter-12345678": ErrMalformed,
+		"z" + token[1:]: ErrMalformed,
+	} {
+		if _, _, err := ring.Decode(ReturnPath, text); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", text, err, want)
+		}
 	}
-	if _, err := Generate(strings.NewReader("short")); err == nil {
-		t.Error("a key was made from five random bytes")
+}
+
+// TestStable: a token that an earlier release made, under a key that is still held, means
+// what it meant. Return paths are out for 60 days, unsubscribe links for good.
+func TestStable(t *testing.T) {
+	ring, err := ParseRing([]byte("7 AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const path = "ba4aaaaaaaaabezyaaaaagbu5yepir5brqqzuxkq"
+	if m, n, err := ring.Decode(ReturnPath, path); err != nil || m != 4711 || n != 3 {
+		t.Errorf("%d %d %v; now %s", m, n, err, ring.Encode(ReturnPath, 4711, 3))
+	}
+	const link = "ua4aqeayeaudaocajbifqtoivpuaaaaaaaaabezyaaaaagfut2hyvjwr3vypjsra"
+	want := Subscription{Address: [AddressSize]byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}, Scope: Tag("stream:marketing"), Message: 4711, Recipient: 3}
+	if s, err := ring.DecodeUnsubscribe(link); err != nil || s != want {
+		t.Errorf("%+v %v; now %s", s, err, ring.EncodeUnsubscribe(&want))
 	}
 }
 
 func TestParseRingErrors(t *testing.T) {
-	good := strings.Split(strings.TrimSpace(string(newRing(t, 1).Text())), "\n")[2]
+	good := strings.Split(strings.TrimSpace(string(newRing(t, 1).Text())), "\n")[3]
 	for _, tt := range []struct{ text, want string }{
 		{"", "bad key ring: it holds no key; move the file away to have a new one made"},
 		{"# nothing\n\n", "bad key ring: it holds no key; move the file away to have a new one made"},
@@ -195,7 +242,7 @@ func TestBase32(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	ring := newRing(f, 1)
 	f.Add(ring.Encode(ReturnPath, 1, 2))
-	f.Add(strings.ToUpper(ring.Encode(Unsubscribe, 1<<63, 0)))
+	f.Add(strings.ToUpper(ring.EncodeUnsubscribe(&Subscription{Message: 1 << 63})))
 	f.Add("")
 	f.Fuzz(func(t *testing.T, token string) {
 		for _, k := range kinds() {
@@ -203,6 +250,9 @@ func FuzzDecode(f *testing.F) {
 			if err == nil && ring.Encode(k, m, r) != strings.ToLower(token) {
 				t.Errorf("%q is accepted and is not what we make", token)
 			}
+		}
+		if s, err := ring.DecodeUnsubscribe(token); err == nil && ring.EncodeUnsubscribe(&s) != strings.ToLower(token) {
+			t.Errorf("%q is accepted and is not what we make", token)
 		}
 	})
 }

@@ -105,7 +105,7 @@ func (s *Store) drain() {
 // gathers, so groups grow with load by themselves.
 func (s *Store) build(first request) *group {
 	g := &group{batch: s.db.Pebble().NewBatch()}
-	tx := &Tx{s: s, batch: g.batch, now: s.now().UTC(), rcpts: map[ID]*Recipient{}, messages: map[uint64]*Message{}}
+	tx := &Tx{s: s, batch: g.batch, now: s.now().UTC(), rcpts: map[ID]*Recipient{}, messages: map[uint64]*Message{}, sent: map[ID]*Sent{}}
 	if err := s.Err(); err != nil {
 		g.err = err
 	}

@@ -29,6 +29,7 @@ import (
 //	c name                          a consumer's cursor
 //	g limit                         budget counter, see Counter; limit is the text form of a schedule.BudgetKey and the day
 //	i mid n                         sent index: what late feedback needs, see Sent
+//	j day hash mid n                what an address was sent on a day (4 bytes; hash as above), empty
 //	d day                           first message id of a day (4 bytes): where the sent index is cut
 //	n "mid"                         message ids below this number may have been used
 //	n "class" id                    an interned class
@@ -53,6 +54,7 @@ const (
 	prefixCursor   = 'c'
 	prefixBudget   = 'g'
 	prefixSent     = 'i'
+	prefixSentTo   = 'j'
 	prefixDay      = 'd'
 	prefixName     = 'n'
 	prefixState    = 'k'
@@ -87,7 +89,6 @@ func cutID(b []byte) (ID, bool) {
 }
 
 func rcptKey(id ID) []byte { return appendID([]byte{prefixRcpt}, id) }
-func sentKey(id ID) []byte { return appendID([]byte{prefixSent}, id) }
 
 func schedulePrefix(domain string, class ClassID) []byte {
 	b := append([]byte{prefixSchedule}, domain...)

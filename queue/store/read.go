@@ -129,15 +129,6 @@ func (s *Store) Body(mid uint64, size int64) ([]byte, error) {
 	return body, nil
 }
 
-// SentRecord reads the sent index; ErrNotFound where the recipient is not in it.
-func (s *Store) SentRecord(id ID) (Sent, error) {
-	v, err := s.get(sentKey(id))
-	if err != nil {
-		return Sent{}, err
-	}
-	return decodeSent(v)
-}
-
 // FirstMessage is the first message id of the first day at or after day
 // (days since 1970, UTC) that has one, with that day; 0 where there is none.
 func (s *Store) FirstMessage(day uint32) (first uint64, at uint32, err error) {
@@ -385,16 +376,4 @@ func (s *Store) entries(prefix, from []byte, limit int, keep func(*Entry) bool) 
 		return nil
 	})
 	return list, err
-}
-
-// SentOf reads the sent index of all recipients of a message.
-func (s *Store) SentOf(mid uint64) (map[ID]Sent, error) {
-	m := make(map[ID]Sent)
-	err := s.scan(key64(prefixSent, mid), nil, func(k, v []byte) error {
-		id, _ := cutID(k)
-		sent, err := decodeSent(v)
-		m[id] = sent
-		return err
-	})
-	return m, err
 }

@@ -103,22 +103,8 @@ type Recipient struct {
 	Base time.Time // when it would be due without that policy
 	// Capped is since when it waits for room under a cap; zero = it does not.
 	Capped time.Time
-}
 
-// Sent is what late feedback about a delivered recipient needs.
-type Sent struct {
-	Time           time.Time
-	Contact        uint64
-	Address        string
-	Stream         string
-	Segment        string
-	SegmentVersion uint64
-	Tier           string
-	Pool           string
-	Campaign       string
-	Source         string
-	Provider       string
-	Domain         string
+	Batch string // the import that made the contact; "" = none did
 }
 
 // Counter is a budget's durable count for one day, in recipients.
@@ -134,7 +120,7 @@ const (
 	messageVersion = 1
 	rcptVersion    = 1
 	rcptWaiting    = 2 // of a recipient that waits for a policy: the fields behind Reply are there
-	sentVersion    = 1
+	rcptImported   = 3 // of a contact that an import made: behind those is its batch
 	counterVersion = 1
 	classVersion   = 1
 	classDomain    = 2 // of a domain with a plan: its name follows
@@ -175,12 +161,8 @@ func decodeMessage(v []byte) (Message, error) {
 }
 
 func (rc *Recipient) append(b []byte) []byte {
-	waiting := rc.Wait != "" || !rc.Capped.IsZero()
-	if waiting {
-		b = append(b, rcptWaiting)
-	} else {
-		b = append(b, rcptVersion)
-	}
+	version := rc.version()
+	b = append(b, version)
 	b = codec.AppendUint(b, rc.Generation)
 	b = codec.AppendUint(b, rc.Sequence)
 	b = codec.AppendString(b, rc.Address.Local)
@@ -199,19 +181,34 @@ func (rc *Recipient) append(b []byte) []byte {
 	b = codec.AppendBytes(b, rc.Signature)
 	b = codec.AppendInt(b, int64(rc.Code))
 	b = codec.AppendString(b, rc.Reply)
-	if !waiting {
+	if version == rcptVersion {
 		return b
 	}
 	b = codec.AppendString(b, rc.Wait)
 	b = codec.AppendTime(b, rc.Base)
-	return codec.AppendTime(b, rc.Capped)
+	b = codec.AppendTime(b, rc.Capped)
+	if version == rcptImported {
+		b = codec.AppendString(b, rc.Batch)
+	}
+	return b
+}
+
+// version is the shortest form that holds a recipient.
+func (rc *Recipient) version() byte {
+	switch {
+	case rc.Batch != "":
+		return rcptImported
+	case rc.Wait != "" || !rc.Capped.IsZero():
+		return rcptWaiting
+	default:
+		return rcptVersion
+	}
 }
 
 func decodeRecipient(v []byte) (Recipient, error) {
-	waiting := len(v) > 0 && v[0] == rcptWaiting
 	version := byte(rcptVersion)
-	if waiting {
-		version = rcptWaiting
+	if len(v) > 0 && (v[0] == rcptWaiting || v[0] == rcptImported) {
+		version = v[0]
 	}
 	r, err := open("recipient", v, version)
 	if err != nil {
@@ -235,37 +232,13 @@ func decodeRecipient(v []byte) (Recipient, error) {
 	}
 	rc.Code = int(r.Int())
 	rc.Reply = r.String()
-	if waiting {
+	if version != rcptVersion {
 		rc.Wait, rc.Base, rc.Capped = r.String(), r.Time(), r.Time()
 	}
+	if version == rcptImported {
+		rc.Batch = r.String()
+	}
 	return rc, closed("recipient", r)
-}
-
-func (s *Sent) append(b []byte) []byte {
-	b = append(b, sentVersion)
-	b = codec.AppendTime(b, s.Time)
-	b = codec.AppendUint(b, s.Contact)
-	b = codec.AppendUint(b, s.SegmentVersion)
-	for _, t := range s.texts() {
-		b = codec.AppendString(b, *t)
-	}
-	return b
-}
-
-func (s *Sent) texts() [9]*string {
-	return [9]*string{&s.Address, &s.Stream, &s.Segment, &s.Tier, &s.Pool, &s.Campaign, &s.Source, &s.Provider, &s.Domain}
-}
-
-func decodeSent(v []byte) (Sent, error) {
-	r, err := open("sent record", v, sentVersion)
-	if err != nil {
-		return Sent{}, err
-	}
-	s := Sent{Time: r.Time(), Contact: r.Uint(), SegmentVersion: r.Uint()}
-	for _, t := range s.texts() {
-		*t = r.String()
-	}
-	return s, closed("sent record", r)
 }
 
 func (c *Counter) append(b []byte) []byte {

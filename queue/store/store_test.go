@@ -88,6 +88,11 @@ func TestRecordsRoundTrip(t *testing.T) {
 	if back, err := decodeRecipient(short.append(nil)); err != nil || fmt.Sprint(back) != fmt.Sprint(short) {
 		t.Errorf("a recipient without a wait came back as %+v, %v", back, err)
 	}
+	waits := r
+	if back, err := decodeRecipient(waits.append(nil)); err != nil || fmt.Sprint(back) != fmt.Sprint(waits) {
+		t.Errorf("a recipient that waits came back as %+v, %v", back, err)
+	}
+	r.Batch = "spring"
 	back, err := decodeRecipient(r.append(nil))
 	if err != nil || fmt.Sprint(back) != fmt.Sprint(r) {
 		t.Errorf("recipient came back as %+v, %v", back, err)
@@ -398,7 +403,7 @@ func FuzzDecode(f *testing.F) {
 		// Whatever a disk gives back: an error, never a panic.
 		_, _ = decodeRecipient(b)
 		_, _ = decodeMessage(b)
-		_, _ = decodeSent(b)
+		_, _ = decodeSent(ID{}, b)
 		_, _ = decodeCounter(b)
 		_, _ = decodeClass(b)
 		_, _ = event.Decode(1, b)

@@ -22,7 +22,8 @@ type Tx struct {
 	now      time.Time
 	rcpts    map[ID]*Recipient // written in this group; nil = removed
 	messages map[uint64]*Message
-	used     map[Who]int // messages that count under caps, of this group
+	sent     map[ID]*Sent // written in this group
+	used     map[Who]int  // messages that count under caps, of this group
 	writes   int
 	err      error
 	buf      []byte
@@ -228,12 +229,6 @@ func (tx *Tx) Event(e *event.Event) {
 	}
 }
 
-// Sent writes the index entry that late feedback is looked up in.
-func (tx *Tx) Sent(id ID, s *Sent) {
-	tx.buf = s.append(tx.buf[:0])
-	tx.set(sentKey(id), tx.buf)
-}
-
 // Counter returns a budget's counter for reading; the zero Counter where there is none.
 func (tx *Tx) Counter(name string) Counter {
 	if c := tx.s.state.counters[name]; c != nil {
@@ -292,13 +287,6 @@ func (tx *Tx) TruncateEvents(from, to uint64, messages []event.Event) {
 	}
 	tx.set([]byte(nameLastEvent), binary.BigEndian.AppendUint64(nil, to))
 	tx.delRange(eventKey(from), eventKey(to+1))
-}
-
-// TruncateSent removes the sent index of all messages below first, and the day
-// mark of day, which named the first message that is kept.
-func (tx *Tx) TruncateSent(day uint32, first uint64) {
-	tx.delRange(key64(prefixSent, 0), key64(prefixSent, first))
-	tx.delRange(dayKey(0), dayKey(day))
 }
 
 func (tx *Tx) delRange(from, to []byte) {

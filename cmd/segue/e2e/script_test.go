@@ -12,17 +12,23 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/seguemta/segue/mta/api"
+	"github.com/seguemta/segue/mta/mtatest"
 )
 
 // busy is the configuration of a world in which there is something to see: a cold
 // source beside the warm one, a segment, attributes. %[1]s begins its addresses.
 const busy = `
+[feedback]
+owner = "deliverability"
 [[source]]
 name = "cold"
 addresses = ["%[1]s.12"]
@@ -73,15 +79,20 @@ exclude = ["news"]
 //	pack FILE                    makes FILE.gz of it
 //	unpack FILE.gz               makes FILE of it
 //	halve FILE                   cuts the second half off
+//	complain ADDRESS             reports the last message to the address as spam
+//	case ADDRESS                 finds the case of its complaint; $CASE is its number
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	bin := filepath.Dir(program(t))
 	of := func(ts *testscript.TestScript) *world { return ts.Value(worldKey{}).(*world) }
+	at := func(ts *testscript.TestScript) *mtatest.Exchanger {
+		return ts.Value(exchangerKey{}).(*mtatest.Exchanger)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
 			w := newWorld(t)
-			w.exchanger(50, []string{"dest.example"}, "rcpt gone : 550 5.1.1 no such user")
+			env.Values[exchangerKey{}] = w.exchanger(50, []string{"dest.example"}, "rcpt gone : 550 5.1.1 no such user")
 			w.head = fmt.Sprintf("budget_zone = %q\n", noon())
 			w.more = fmt.Sprintf(busy, w.net)
 			w.start()
@@ -130,6 +141,18 @@ func TestScripts(t *testing.T) {
 				text, err := io.ReadAll(z)
 				ts.Check(errors.Join(err, os.WriteFile(ts.MkAbs(strings.TrimSuffix(args[0], ".gz")), text, 0o600)))
 			},
+			"complain": func(ts *testscript.TestScript, _ bool, args []string) { of(ts).complains(at(ts), args[0]) },
+			"case": func(ts *testscript.TestScript, _ bool, args []string) {
+				list, err := of(ts).api.Complaints(t.Context(), api.ComplaintQuery{})
+				ts.Check(err)
+				for _, x := range list {
+					if x.Address == args[0] {
+						ts.Setenv("CASE", strconv.FormatUint(x.ID, 10))
+						return
+					}
+				}
+				ts.Fatalf("no case of %s among %+v", args[0], list)
+			},
 			"halve": func(ts *testscript.TestScript, _ bool, args []string) {
 				text := ts.ReadFile(args[0])
 				ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text[:len(text)/2]), 0o600))
@@ -148,8 +171,25 @@ func throng(n int) []byte {
 	return b
 }
 
-// worldKey finds a script's world.
-type worldKey struct{}
+// complains reports the last message that came for an address.
+func (w *world) complains(mx *mtatest.Exchanger, address string) {
+	w.t.Helper()
+	for _, m := range slices.Backward(mx.Messages()) {
+		if slices.Contains(m.To, address) {
+			if code, said := w.reports("fbl@dest.example", "fbl@bounce.example.com", complaint(&m, string(m.Data))); code != 0 {
+				w.t.Errorf("swaks: exit %d\n%s", code, said)
+			}
+			return
+		}
+	}
+	w.t.Errorf("nothing came for %s", address)
+}
+
+// worldKey finds a script's world, exchangerKey the exchanger of its recipients.
+type (
+	worldKey     struct{}
+	exchangerKey struct{}
+)
 
 // dateFiles puts a date for $YESTERDAY into a script's files.
 func dateFiles(dir string) error {
