@@ -34,6 +34,7 @@ func (c *Config) check() []Problem {
 	k.listeners()
 	k.addresses()
 	k.http()
+	k.unsubscribe()
 	k.feedback()
 	k.submitters()
 	k.writeKeys()

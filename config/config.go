@@ -75,18 +75,19 @@ type Config struct {
 	// message in flight.
 	ShutdownDeadline Duration `toml:"shutdown_deadline" default:"30s"`
 
-	Log       Log          `toml:"log"`
-	Queue     Queue        `toml:"queue"`
-	Events    Events       `toml:"events"`
-	DNS       DNS          `toml:"dns"`
-	Delivery  Delivery     `toml:"delivery"`
-	Bounce    Bounce       `toml:"bounce"`
-	Rehearsal Rehearsal    `toml:"rehearsal"`
-	HTTP      HTTP         `toml:"http"`
-	Public    Public       `toml:"public"`
-	Feedback  FeedbackMail `toml:"feedback"`
-	Scoring   Scoring      `toml:"scoring"`
-	Signal    Signal       `toml:"signal"`
+	Log         Log          `toml:"log"`
+	Queue       Queue        `toml:"queue"`
+	Events      Events       `toml:"events"`
+	DNS         DNS          `toml:"dns"`
+	Delivery    Delivery     `toml:"delivery"`
+	Bounce      Bounce       `toml:"bounce"`
+	Rehearsal   Rehearsal    `toml:"rehearsal"`
+	HTTP        HTTP         `toml:"http"`
+	Public      Public       `toml:"public"`
+	Suppression Suppression  `toml:"suppression"`
+	Feedback    FeedbackMail `toml:"feedback"`
+	Scoring     Scoring      `toml:"scoring"`
+	Signal      Signal       `toml:"signal"`
 
 	Listeners   []Listener   `toml:"listener"`
 	Credentials []Credential `toml:"credential"`
@@ -255,16 +256,4 @@ type Bounce struct {
 	// that each rule carries, and `segue bounce reload` reads it again without a
 	// restart. By default there is none: the built-in rules know the large providers.
 	RulesFile Path `toml:"rules_file"`
-}
-
-// Public is the outside: unsubscribe links and tracking, nothing else. It is
-// off without an address.
-type Public struct {
-	// Where to listen. Off by default: it is the one part that strangers reach.
-	Address Listen `toml:"address" defaultdoc:"off"`
-
-	// How the outside reaches this address; links in mail begin with it. It has to
-	// be said with address, since a proxy that ends TLS usually stands in between.
-	// One-click unsubscribe (RFC 8058) demands https.
-	URL string `toml:"url" format:"url"`
 }

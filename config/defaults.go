@@ -76,8 +76,12 @@ func (c *Config) fill() {
 	c.fillStreams()
 	c.fillTiers()
 	for i := range c.Domains {
-		if d := &c.Domains[i]; d.ReturnPath == "" && d.Name != "" {
+		d := &c.Domains[i]
+		if d.ReturnPath == "" && d.Name != "" {
 			d.ReturnPath = "bounce." + d.Name
+		}
+		if d.FeedbackID == "" && d.Name != "" {
+			d.FeedbackID = defaultFeedbackID(d.Name)
 		}
 	}
 	for i := range c.Listeners {

@@ -35,6 +35,8 @@ func verifyFormat(format, s string) (text, hint string) {
 		}
 	case "attribute":
 		return verifyAttribute(s)
+	case "feedback_id":
+		return verifyFeedbackID(s)
 	case "list":
 		return verifyList(s)
 	case "url":

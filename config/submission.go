@@ -97,6 +97,12 @@ type Credential struct {
 	// Recipients that it may submit within an hour; 0 is without limit. By default
 	// there is none, since only its owner knows how much a campaign is.
 	PerHour int64 `toml:"per_hour" default:"0" min:"0"`
+
+	// Its marketing mail brings List-Unsubscribe, with one https link, and
+	// List-Unsubscribe-Post (RFC 8058) itself, so that no [public] is needed for it. By
+	// default it may, and the engine adds them where they are missing or not whole;
+	// without [public] such mail is refused.
+	OwnUnsubscribe bool `toml:"own_unsubscribe" default:"false"`
 }
 
 // Domain is a domain that mail is sent as: the domain of From.
@@ -114,6 +120,11 @@ type Domain struct {
 	// has to fit both budgets. Receivers know domains as they know addresses, so that a new
 	// domain on a warm source is cold. By default there is none.
 	Plan string `toml:"plan" defaultdoc:"none: a warm domain"`
+
+	// Who sends, as the last part of the Feedback-ID of marketing mail, by which Gmail
+	// tells in its Postmaster Tools how mail is received: 5 to 15 letters and digits, and
+	// the same for years. The default is made of the name of the domain.
+	FeedbackID string `toml:"feedback_id" format:"feedback_id" defaultdoc:"letters and digits of the domain"`
 
 	// The keys that sign mail of this domain; with several, each signs.
 	DKIM []DKIM `toml:"dkim"`

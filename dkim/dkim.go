@@ -68,6 +68,9 @@ type Options struct {
 	// Oversign are the fields to sign once more than they occur, also those
 	// that do not occur. nil means [DefaultOversign]; empty means none.
 	Oversign []string
+	// OversignPresent are the fields to sign once more than they occur where they
+	// occur. nil means [DefaultOversignPresent]; empty means none.
+	OversignPresent []string
 	// Rand feeds private operations that need it. nil means crypto/rand.
 	Rand io.Reader
 }
@@ -87,12 +90,19 @@ func DefaultHeaders() []string {
 }
 
 // DefaultOversign lists the fields whose later addition would change what the
-// reader sees. List fields are not among them: a mailing list may add its own.
+// reader sees. List fields are not among them: see [DefaultOversignPresent].
 func DefaultOversign() []string {
 	return []string{
 		"From", "Reply-To", "To", "Cc", "Subject", "Date", "Message-ID",
 		"MIME-Version", "Content-Type", "Content-Transfer-Encoding",
 	}
+}
+
+// DefaultOversignPresent lists the fields of which there must not be a second one where
+// there is one: a reader would not know by which to unsubscribe. Where there is none, a
+// mailing list may add its own.
+func DefaultOversignPresent() []string {
+	return []string{"List-Unsubscribe", "List-Unsubscribe-Post", "Feedback-ID"}
 }
 
 // Signer signs messages with a fixed set of keys. It may be used by many
@@ -106,6 +116,7 @@ type Signer struct {
 type signedName struct {
 	name     string // as it goes into h=
 	oversign bool
+	present  bool // oversigned where it occurs
 }
 
 type signingKey struct {
@@ -138,14 +149,19 @@ func NewSigner(o Options) (*Signer, error) {
 	if oversign == nil {
 		oversign = DefaultOversign()
 	}
-	if err := s.addNames([]string{"From"}, false); err != nil {
-		return nil, err
+	present := o.OversignPresent
+	if present == nil {
+		present = DefaultOversignPresent()
 	}
-	if err := s.addNames(headers, false); err != nil {
-		return nil, err
-	}
-	if err := s.addNames(oversign, true); err != nil {
-		return nil, err
+	for _, list := range []struct {
+		names []string
+		how   signedName
+	}{
+		{[]string{"From"}, signedName{}}, {headers, signedName{}}, {oversign, signedName{oversign: true}}, {present, signedName{present: true}},
+	} {
+		if err := s.addNames(list.names, list.how); err != nil {
+			return nil, err
+		}
 	}
 	return s, nil
 }
@@ -174,7 +190,7 @@ func newSigningKey(k Key) (signingKey, error) {
 	return sk, nil
 }
 
-func (s *Signer) addNames(names []string, oversign bool) error {
+func (s *Signer) addNames(names []string, how signedName) error {
 next:
 	for _, name := range names {
 		if !validFieldName(name) {
@@ -182,11 +198,13 @@ next:
 		}
 		for i := range s.names {
 			if strings.EqualFold(s.names[i].name, name) {
-				s.names[i].oversign = s.names[i].oversign || oversign
+				s.names[i].oversign = s.names[i].oversign || how.oversign
+				s.names[i].present = s.names[i].present || how.present
 				continue next
 			}
 		}
-		s.names = append(s.names, signedName{name: name, oversign: oversign})
+		how.name = name
+		s.names = append(s.names, how)
 	}
 	return nil
 }
@@ -241,7 +259,7 @@ func (s *Signer) collect(canon, list []byte, fields []field) (_, _ []byte) {
 				count++
 			}
 		}
-		if n.oversign {
+		if n.oversign || n.present && count > 0 {
 			count++
 		}
 		for range count {

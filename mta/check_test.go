@@ -104,6 +104,9 @@ key_file = "token"
 [[write_key]]
 name = "twice"
 key_hash = "sha256:1a1d10acbdd22f7a8b3a1a0e4ab94cc8c6cc7b8cddfd8a0bcf4b7d3ae8b3bd75"
+[public]
+address = ":8080"
+url = "https://u.example.com"
 `
 
 func TestCheckFindsWhatTheTextDoesNotTell(t *testing.T) {

@@ -19,6 +19,7 @@ import (
 	"github.com/seguemta/segue/mta/rfc5321"
 	"github.com/seguemta/segue/queue/store"
 	"github.com/seguemta/segue/reputation/complaint"
+	"github.com/seguemta/segue/segment"
 )
 
 // Names in the queue's store: the consumer that keeps the complaint register, its
@@ -59,7 +60,7 @@ func (e *Engine) makeComplaints() error {
 		mail: e.mail, owner: e.c.Feedback.Owner, redact: e.people.Redact, now: e.o.Now, settled: e.time.Settled,
 		log: e.log.With(slog.String("component", "complaints")), open: make(map[uint64]complaint.Case),
 		contact: func(a rfc5321.Address) (uint64, error) {
-			v, err := e.people.Look(a, "", "", e.time.Settled())
+			v, err := e.people.Look(a, segment.Mail{}, e.time.Settled())
 			return v.ID, err
 		},
 	}

@@ -35,8 +35,8 @@ type contacts struct {
 }
 
 // Look implements admit.Contacts.
-func (c *contacts) Look(address rfc5321.Address, stream, domain string, _ time.Time) (admit.Contact, error) {
-	v, err := c.db.Look(address, stream, domain, c.settled())
+func (c *contacts) Look(address rfc5321.Address, mail admit.Mail, _ time.Time) (admit.Contact, error) {
+	v, err := c.db.Look(address, segment.Mail(mail), c.settled())
 	if err != nil {
 		return admit.Contact{}, err
 	}
@@ -56,8 +56,8 @@ func reason(s *segment.Suppression) string {
 
 // Check implements queue.Contacts. A suppression that is known holds, also for
 // transactional mail, however far the rest is behind.
-func (c *contacts) Check(e *store.Entry, class store.Class, signing string) (tier, suppressed string, err error) {
-	tier, s, err := c.db.Check(e.Contact, e.Address, class.Stream, signing, c.settled())
+func (c *contacts) Check(e *store.Entry, class store.Class, m *store.Message) (tier, suppressed string, err error) {
+	tier, s, err := c.db.Check(e.Contact, e.Address, mailOf(class, m), c.settled())
 	if err != nil {
 		return "", "", fmt.Errorf("reading a contact: %w", err)
 	}
@@ -72,6 +72,11 @@ func (c *contacts) Check(e *store.Entry, class store.Class, signing string) (tie
 		tier = "" // transactional mail does not obey tiers
 	}
 	return tier, reason(s), nil
+}
+
+// mailOf is what suppressions ask about queued mail.
+func mailOf(class store.Class, m *store.Message) segment.Mail {
+	return segment.Mail{Stream: class.Stream, Domain: m.Domain, List: m.List}
 }
 
 func (c *contacts) lag(now time.Time) (time.Duration, error) {

@@ -64,6 +64,7 @@ type Engine struct {
 	pauses     *pauses
 	admit      *admit.Admitter
 	feedback   *feedback
+	optout     *optout
 	complaints *complaints
 	observer   *observer
 	space      space // of the file system of data_dir
@@ -112,7 +113,9 @@ func (e *Engine) open() error {
 		return err
 	}
 	e.plan = plan
-	for _, step := range []func() error{e.openStores, e.makeSigners, e.makeComplaints, e.makeQueue, e.makeFeedback, e.makeListeners, e.makeHTTP} {
+	for _, step := range []func() error{
+		e.openStores, e.makeSigners, e.makeComplaints, e.makeOptout, e.makeQueue, e.makeFeedback, e.makeListeners, e.makeHTTP, e.makePublic,
+	} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -148,7 +151,7 @@ func (e *Engine) openStores() error {
 		Dir: filepath.Join(string(e.c.DataDir), "contacts"), FS: e.o.PeopleFS, Cache: e.cache, SuppressionKey: secrets.suppression,
 		Schema: e.plan.schema, Tiers: e.plan.tierRules, Segments: e.plan.segments,
 		Scores: e.plan.scores, Signals: e.plan.signals, Now: e.o.Now, Settled: e.time.Settled,
-		Retention: e.c.Events.Retention.Std(), Guard: outages,
+		Retention: e.c.Events.Retention.Std(), Guard: outages, SoftBounces: softBounces(&e.c.Suppression),
 		Logger: e.log.With(slog.String("component", "contacts")), Registerer: e.o.Registry,
 	})
 	if err != nil {

@@ -39,6 +39,9 @@ pool = "standard"
 retry = ["1m", "5m"]
 [http]
 address = "127.0.0.1:8025"
+[public]
+address = "127.0.0.1:8080"
+url = "https://u.example.com"
 [[listener]]
 purpose = "submission"
 address = "127.0.0.1:2587"

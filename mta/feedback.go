@@ -60,7 +60,7 @@ func (e *Engine) makeFeedback() error {
 		mail: e.mail, tokens: e.plan.secrets.tokens, table: e.plan.bounces, redact: e.people.Redact, kept: kept, now: e.o.Now,
 		log:     e.log.With(slog.String("component", "feedback")),
 		shared:  func(stream string) bool { return e.plan.stream(stream).Transactional },
-		opt:     e.unsubscribe,
+		opt:     e.optout.unsubscribe,
 		forward: newForwarder(e),
 		unresolved: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "segue_feedback_unresolved_total",
@@ -72,6 +72,7 @@ func (e *Engine) makeFeedback() error {
 		}, []string{"kind"}),
 	}
 	e.o.Registry.MustRegister(e.feedback.unresolved, e.feedback.repeated)
+	e.optout.repeated = e.feedback.repeated.WithLabelValues(string(event.Unsubscribed))
 	return nil
 }
 

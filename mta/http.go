@@ -4,10 +4,8 @@ package mta
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
@@ -38,21 +36,7 @@ func (e *Engine) makeHTTP() error {
 	e.onStop("http "+address, func() error { return closed(ln.Close()) })
 	srv := httpapi.NewServer(handler, log)
 	e.servers = append(e.servers, &server{name: "http " + address, purpose: "http", ln: ln, serve: func(ctx, hard context.Context) error {
-		done := make(chan error, 1)
-		go func() { done <- srv.Serve(ln) }()
-		select {
-		case err := <-done:
-			return err
-		case <-ctx.Done():
-		}
-		err := srv.Shutdown(hard)
-		if errors.Is(err, context.Canceled) {
-			err = srv.Close()
-		}
-		if served := <-done; !errors.Is(served, http.ErrServerClosed) {
-			err = errors.Join(err, served)
-		}
-		return err
+		return serveHTTP(ctx, hard, srv, func() error { return srv.Serve(ln) })
 	}})
 	return nil
 }

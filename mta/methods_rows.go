@@ -36,11 +36,16 @@ func (m methods) ImportContacts(ctx context.Context, in api.Import, rows io.Read
 		List: in.List, Batch: in.Batch, DryRun: in.DryRun,
 		Rejected: func() (io.WriteCloser, error) { return &bad, nil },
 	})
+	return imported(&res, &bad, err)
+}
+
+// imported is the answer to an import.
+func imported(res *segment.ImportResult, bad *rejects, err error) (api.Imported, error) {
 	switch {
 	case errors.Is(err, segment.ErrBusy):
 		return api.Imported{}, api.Problem(http.StatusConflict, err.Error(), "try again when it has ended")
 	case errors.Is(err, segment.ErrColumns), errors.Is(err, segment.ErrFormat), errors.Is(err, segment.ErrDamaged), errors.Is(err, segment.ErrChanged):
-		return api.Imported{}, badRequest(untilThen(&res, err), err)
+		return api.Imported{}, badRequest(untilThen(res, err), err)
 	case err != nil:
 		return api.Imported{}, err
 	}
@@ -61,6 +66,9 @@ func untilThen(r *segment.ImportResult, err error) string {
 		return "nothing was imported"
 	case errors.Is(err, segment.ErrChanged):
 		return "nothing more was imported"
+	}
+	if r.Kind == segment.KindSuppressions {
+		return "only a part was imported; the whole file may be imported again"
 	}
 	return "only a part was imported; the whole file under the same name goes on from there"
 }

@@ -36,7 +36,7 @@ func (m methods) Contact(_ context.Context, address string) (api.Contact, error)
 		SendsSince: uint64(max(c.SendsSinceEngagement, 0)), Batch: c.Batch, Attributes: map[string]string{}, Suppressions: []api.Suppression{},
 	}
 	out.Tags, out.Lists, out.Language, out.TimeZone = c.Tags, c.Lists, c.Language, c.Zone
-	out.Source, out.Created, out.Consent = c.Source, c.Created, c.Consent
+	out.Source, out.Created, out.Consent, out.ConsentBy = c.Source, c.Created, c.Consent, c.ConsentBy
 	out.Stage, out.StageBy = c.Stage, c.StageBy
 	for _, m := range c.Accounts {
 		out.Accounts = append(out.Accounts, api.Membership{Name: m.Name, GroupID: m.GroupID, Parent: m.Parent, Role: m.Role, Since: m.Since, Score: m.Score})
@@ -92,23 +92,7 @@ func (m methods) Suppress(ctx context.Context, s api.Suppression) error {
 	if err != nil || !added {
 		return err
 	}
-	return m.tell(ctx, event.Event{Kind: event.SuppressAdded, Address: a.String(), Reason: s.Reason})
-}
-
-// Lift implements api.Methods.
-func (m methods) Lift(ctx context.Context, s api.Suppression) error {
-	a, err := rfc5321.ParseAddress(s.Address)
-	if err != nil {
-		return badRequest("the address cannot be read", err)
-	}
-	lifted, err := m.people.Lift(a, s.Scope, "lifted by an operator")
-	if err != nil {
-		return err
-	}
-	if len(lifted) == 0 {
-		return notFound(a.String() + " is not suppressed in that scope")
-	}
-	return m.tell(ctx, event.Event{Kind: event.SuppressLift, Address: a.String(), Reason: s.Scope})
+	return m.tell(ctx, event.Event{Kind: event.SuppressAdded, Address: a.String(), Scope: s.Scope, Reason: s.Reason})
 }
 
 // tell writes an operator's act to the event log.

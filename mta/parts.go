@@ -32,6 +32,7 @@ func (e *Engine) makeQueue() error {
 	transport, err := deliver.New(deliver.Options{
 		Router: router, Sources: e.plan.sources, Domains: e.plan.domains, Tokens: e.plan.secrets.tokens,
 		Classifier: classifier{e.plan.bounces}, Network: guard.Network(e.o.Network), Registry: e.o.Registry, Now: e.o.Now,
+		Marketing:  e.marketing(),
 		NoChunking: !e.c.Delivery.Chunking, Timeouts: smtpclient.Timeouts{Connect: e.c.Delivery.ConnectTimeout.Std()},
 		Logger: e.log.With(slog.String("component", "deliver")),
 	})
@@ -73,6 +74,7 @@ func (e *Engine) newAdmitter() (*admit.Admitter, error) {
 	return admit.New(admit.Options{
 		Hostname: e.c.Hostname, Contacts: e.contacts, Queue: enqueuer{e}, Streams: e.plan.streams,
 		Segments: e.plan.assignments, Tiers: e.plan.tierPools, Pool: e.c.Delivery.Pool, Domains: e.plan.signs, Ramped: e.plan.ramped, Now: e.o.Now,
+		Unsubscribe: !e.c.Public.Address.IsZero(),
 	})
 }
 
@@ -81,6 +83,9 @@ type enqueuer struct{ e *Engine }
 
 // Enqueue implements admit.Queue.
 func (q enqueuer) Enqueue(ctx context.Context, s *queue.Submission) (uint64, error) {
+	if err := q.e.optout.scopes.note(ctx, s.Message.List); err != nil {
+		return 0, err
+	}
 	return q.e.queue.Enqueue(ctx, s)
 }
 

@@ -56,14 +56,14 @@ func (c *contacts) Person(e *store.Entry) (queue.Person, error) {
 }
 
 // Standing implements queue.Contacts.
-func (c *contacts) Standing(e *store.Entry, class store.Class, signing string) (queue.Standing, error) {
-	v, err := c.db.Look(e.Address, class.Stream, signing, c.settled())
+func (c *contacts) Standing(e *store.Entry, class store.Class, m *store.Message) (queue.Standing, error) {
+	v, err := c.db.Look(e.Address, mailOf(class, m), c.settled())
 	if err != nil {
 		return queue.Standing{}, err
 	}
 	var s queue.Standing
-	for _, m := range v.Segments {
-		s.Segments = append(s.Segments, m.Name)
+	for _, x := range v.Segments {
+		s.Segments = append(s.Segments, x.Name)
 	}
 	if len(v.Segments) > 0 {
 		s.Version = v.Segments[0].Version

@@ -57,7 +57,14 @@ func (c *contacts) relanePage(ctx context.Context, q *queue.Queue) (int, error) 
 		return 0, err
 	}
 	cursor.Sequence = flips[len(flips)-1].Sequence
+	acts, err := c.acts(flips)
+	if err != nil {
+		return 0, err
+	}
 	err = c.mail.Commit(ctx, func(tx *store.Tx) error {
+		for i := range acts {
+			tx.Event(&acts[i])
+		}
 		tx.PutCursor(relaneCursor, cursor)
 		return nil
 	})
@@ -65,6 +72,50 @@ func (c *contacts) relanePage(ctx context.Context, q *queue.Queue) (int, error) 
 		return 0, fmt.Errorf("keeping the place in the changes of contacts: %w", err)
 	}
 	return len(flips), c.db.TruncateFlips(cursor.Sequence)
+}
+
+// acts are the events of suppressions that came and went by a rule. They are written
+// with the place in the flips, so that each is told once.
+func (c *contacts) acts(flips []segment.Flip) ([]event.Event, error) {
+	var list []event.Event
+	for i := range flips {
+		f := &flips[i]
+		e := event.Event{Address: f.Address, Contact: f.Contact, Scope: f.Scope}
+		switch {
+		case f.Address == "":
+			continue
+		case segment.ByConsent(f):
+			e.Kind, e.Reason = event.SuppressLift, segment.ReasonUnsubscribe+" lifted by "+f.Cause
+		case f.Kind == segment.FlipSuppressed && f.Cause == segment.ReasonSoftBounce:
+			why, err := c.evidence(f)
+			if err != nil {
+				return nil, err
+			}
+			e.Kind, e.Reason = event.SuppressAdded, f.Cause+": "+why
+		default:
+			continue
+		}
+		list = append(list, e)
+	}
+	return list, nil
+}
+
+// evidence is what a suppression that was just added rests on.
+func (c *contacts) evidence(f *segment.Flip) (string, error) {
+	address, err := rfc5321.ParseAddress(f.Address)
+	if err != nil {
+		return "", nil
+	}
+	have, err := c.db.SuppressionsOf(address)
+	if err != nil {
+		return "", err
+	}
+	for i := range have {
+		if have[i].Scope == f.Scope {
+			return have[i].Evidence + ", until " + have[i].Expires.Format(time.DateOnly), nil
+		}
+	}
+	return "", nil
 }
 
 // Kinds of flips that ask the policy of a segment.

@@ -30,7 +30,7 @@ func (e *Engine) makeSigners() error {
 	}
 	e.plan.domains, e.plan.signs = make(map[string]deliver.Domain), make(map[string]bool)
 	for _, d := range e.c.Domains {
-		out := deliver.Domain{ReturnPath: d.ReturnPath}
+		out := deliver.Domain{ReturnPath: d.ReturnPath, FeedbackID: d.FeedbackID}
 		if f := e.c.Feedback; f.CFBL && len(f.Complaints) > 0 {
 			local, _, _ := strings.Cut(f.Complaints[0], "@")
 			out.Complaints = local + "@" + d.ReturnPath

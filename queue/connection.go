@@ -204,7 +204,7 @@ func (q *Queue) unreadable(p *prepared, list []store.Entry, err error) {
 // that is known holds whatever else is not.
 func (q *Queue) check(p *prepared, e store.Entry, transactional bool) {
 	class := p.job.Class
-	tier, suppressed, err := q.o.Contacts.Check(&e, class, p.job.Message.Domain)
+	tier, suppressed, err := q.o.Contacts.Check(&e, class, p.job.Message)
 	switch {
 	case suppressed != "":
 		p.acts = append(p.acts, refused{e, &act{kind: event.Suppressed, reason: suppressed}})

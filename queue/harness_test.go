@@ -134,7 +134,7 @@ func (w *world) Resolve(ctx context.Context, domain string) Route {
 	return Route{Site: "mx." + domain, Until: w.clock.now().Add(time.Hour)}
 }
 
-func (w *world) Check(e *store.Entry, _ store.Class, _ string) (string, string, error) {
+func (w *world) Check(e *store.Entry, _ store.Class, _ *store.Message) (string, string, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.asked++
@@ -150,7 +150,7 @@ func (w *world) Person(e *store.Entry) (Person, error) {
 	return w.people[e.Address.Local], nil
 }
 
-func (w *world) Standing(e *store.Entry, c store.Class, _ string) (Standing, error) {
+func (w *world) Standing(e *store.Entry, c store.Class, _ *store.Message) (Standing, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s := Standing{Segments: w.segments[e.Address.Local], Class: c, Version: 7}

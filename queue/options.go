@@ -90,14 +90,14 @@ type Result struct {
 // Contacts is what the queue asks about a recipient when it is about to leave.
 type Contacts interface {
 	// Check returns the contact's tier ("" = unchanged) and why it may not be
-	// mailed ("" = it may), which holds also beside an error. ErrLagging, like any
+	// mailed m ("" = it may), which holds also beside an error. ErrLagging, like any
 	// error, holds marketing mail for a moment.
-	Check(entry *store.Entry, class store.Class, signing string) (tier, suppressed string, err error)
+	Check(entry *store.Entry, class store.Class, m *store.Message) (tier, suppressed string, err error)
 	// Person says who a recipient is. It is asked only where a policy needs it. An
 	// error holds the mail for a moment.
 	Person(entry *store.Entry) (Person, error)
 	// Standing says where new mail to a recipient would be laned now.
-	Standing(entry *store.Entry, class store.Class, signing string) (Standing, error)
+	Standing(entry *store.Entry, class store.Class, m *store.Message) (Standing, error)
 }
 
 // Resolver says where a domain's mail goes.

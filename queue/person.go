@@ -39,7 +39,7 @@ func (q *Queue) recheck(e store.Entry) (*act, error) {
 	if err != nil {
 		return nil, err
 	}
-	tier, suppressed, err := q.o.Contacts.Check(&e, class, m.Domain)
+	tier, suppressed, err := q.o.Contacts.Check(&e, class, &m)
 	if suppressed != "" {
 		return &act{kind: event.Suppressed, reason: suppressed}, nil
 	}
@@ -97,7 +97,7 @@ func (q *Queue) leaving(e store.Entry, segment string) (*act, error) {
 	if err != nil {
 		return nil, err
 	}
-	now, err := q.o.Contacts.Standing(&e, class, m.Domain)
+	now, err := q.o.Contacts.Standing(&e, class, &m)
 	if err != nil || slices.Contains(now.Segments, segment) {
 		return nil, err
 	}

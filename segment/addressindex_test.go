@@ -73,7 +73,7 @@ func TestTwinAddresses(t *testing.T) {
 	expect := func(what string, want map[string]uint64) {
 		t.Helper()
 		for _, address := range []string{a, b, other} {
-			v, err := d.Look(addr(t, address), "marketing", "example.com", t0())
+			v, err := d.Look(addr(t, address), Mail{Stream: "marketing", Domain: "example.com"}, t0())
 			if err != nil || v.ID != want[address] || v.Known != (want[address] != 0) {
 				t.Errorf("%s: %s is contact %d, want %d: %v", what, address, v.ID, want[address], err)
 			}

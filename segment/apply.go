@@ -4,8 +4,10 @@ package segment
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/seguemta/segue/mta/event"
@@ -25,8 +27,8 @@ const applyBatch = 4096
 // [ErrOrder].
 //
 // accepted makes a contact of a recipient nobody knew. delivered counts. A
-// bounce with verdict "suppress" suppresses the address altogether, one with
-// verdict "count" is counted. A complaint suppresses marketing and the stream it
+// bounce with verdict "suppress" suppresses the address altogether; those with
+// verdict "count" are counted, and suppress by [SoftBounceRule]. A complaint suppresses marketing and the stream it
 // is about, an unsubscription its stream. engaged counts as an answer to
 // everything sent before. suppress_added and suppress_lifted are records of what
 // [DB.Suppress] and [DB.Lift] already did, and change nothing here.
@@ -101,10 +103,17 @@ func concerns(e *event.Event) bool {
 	switch e.Kind {
 	case event.Accepted, event.Delivered, event.Complained, event.Unsubscribed, event.Engaged, event.Bounced, event.DSN:
 		return true
+	case event.Deferred:
+		return e.Verdict == verdictCount
+	case event.Expired:
+		return e.Reason != unsent
 	default:
 		return false
 	}
 }
+
+// unsent is the reason of mail that expired before any attempt.
+const unsent = "unsent"
 
 // Verdicts that change a contact.
 const (
@@ -114,6 +123,9 @@ const (
 
 // apply folds one event.
 func (t *tx) apply(e *event.Event) error {
+	if e.Kind == event.Unsubscribed && e.Address == "" && e.Hash != "" {
+		return t.unsubscribeHash(e)
+	}
 	if !concerns(e) || e.Address == "" && e.Message != 0 { // about somebody who was erased
 		return nil
 	}
@@ -140,6 +152,12 @@ func (t *tx) apply(e *event.Event) error {
 			}
 		}
 	default:
+	}
+	if id != 0 {
+		t.softBounce(id, e)
+	}
+	if e.Kind == event.Deferred || e.Kind == event.Expired {
+		return nil
 	}
 	if id != 0 {
 		t.causes[id] = string(e.Kind)
@@ -224,11 +242,7 @@ func (t *tx) feedback(id uint64, addressKey string, e *event.Event) {
 			scopes = append(scopes, StreamScope(e.Stream))
 		}
 	case event.Unsubscribed:
-		stream := e.Stream
-		if stream == "" {
-			stream = marketing
-		}
-		scopes, reason = []string{StreamScope(stream)}, ReasonUnsubscribe
+		scopes, reason = []string{unsubscribedFrom(e)}, ReasonUnsubscribe
 	default:
 		return
 	}
@@ -248,6 +262,30 @@ func (t *tx) feedback(id uint64, addressKey string, e *event.Event) {
 	}
 }
 
+// unsubscribedFrom is the scope that an unsubscribe is about.
+func unsubscribedFrom(e *event.Event) string {
+	if scope, err := parseScope(e.Scope); err == nil {
+		return scope
+	}
+	return StreamScope(orElse(e.Stream, marketing))
+}
+
+// unsubscribeHash suppresses an address of which nothing is known but the head of
+// its hash: the link in a mail that is long forgotten.
+func (t *tx) unsubscribeHash(e *event.Event) error {
+	var h store.Hash
+	if n, err := hex.Decode(h[:], []byte(e.Hash[:min(len(e.Hash), 2*len(store.Head{}))])); err != nil || n != len(store.Head{}) {
+		t.d.metrics.strange.Inc()
+		t.d.log.Warn("event has no usable hash", slog.Uint64("sequence", e.Sequence), slog.String("kind", string(e.Kind)))
+		return nil
+	}
+	t.addSuppression(store.Suppression{
+		Hash: h, Scope: unsubscribedFrom(e), Reason: ReasonUnsubscribe,
+		Source: SourceEvent, Evidence: evidence(e), Created: e.Time,
+	}, 0, e.Time)
+	return nil
+}
+
 // evidence is what a person later reads to understand a suppression.
 func evidence(e *event.Event) string {
 	text := fmt.Sprintf("%s, message %d", e.Kind, e.Message)
@@ -259,8 +297,13 @@ func evidence(e *event.Event) string {
 	if e.Reply != "" {
 		text += " " + e.Reply
 	}
+	return bounded(text)
+}
+
+// bounded cuts evidence to what is kept of it.
+func bounded(text string) string {
 	if len(text) > maxEvidence {
-		text = text[:maxEvidence]
+		text = strings.ToValidUTF8(text[:maxEvidence], "")
 	}
 	return text
 }

@@ -59,7 +59,7 @@ func TestTierFollowsEventsAndTime(t *testing.T) {
 		t.Errorf("view %+v", v)
 	}
 	for after, want := range map[time.Duration]string{0: "active", 31 * 24 * time.Hour: "warm", 100 * 24 * time.Hour: "cooling"} {
-		got, _, err := d.Check(1, a, "marketing", "example.com", t0().Add(after))
+		got, _, err := d.Check(1, a, Mail{Stream: "marketing", Domain: "example.com"}, t0().Add(after))
 		if err != nil || got != want {
 			t.Errorf("after %s: %q, %v, want %q", after, got, err, want)
 		}
@@ -85,7 +85,7 @@ func TestAForeignIDBlamesNobody(t *testing.T) {
 	))
 	for a, want := range map[string]string{"a@example.com": "new", "b@example.com": "active", "c@example.com": "new"} {
 		for _, id := range []uint64{0, 1, 2, 9999999} {
-			if got, _, err := d.Check(id, addr(t, a), "marketing", "example.com", t0()); err != nil || got != want {
+			if got, _, err := d.Check(id, addr(t, a), Mail{Stream: "marketing", Domain: "example.com"}, t0()); err != nil || got != want {
 				t.Errorf("%s with id %d: %q, %v, want %q", a, id, got, err, want)
 			}
 		}
@@ -172,7 +172,7 @@ func TestClosedRefusesWrites(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, e1 := d.Suppress(addr(t, "a@example.com"), Suppression{})
-	_, e2 := d.Lift(addr(t, "a@example.com"), "", "")
+	_, e2 := d.Lift(addr(t, "a@example.com"), "", Because{Stated: true})
 	for _, err := range []error{e1, e2, d.Apply(context.Background(), 1, nil), d.TruncateFlips(1)} {
 		if !errors.Is(err, errClosed) {
 			t.Errorf("error %v", err)

@@ -61,7 +61,7 @@ func BenchmarkCheck(b *testing.B) {
 	a := addr(b, "u77@example.com")
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, _, err := d.Check(78, a, "marketing", "example.com", t0()); err != nil {
+		if _, _, err := d.Check(78, a, Mail{Stream: "marketing", Domain: "example.com"}, t0()); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -254,7 +254,7 @@ func TestLiveBuiltInNames(t *testing.T) {
 	d := open(t, o)
 	defer d.Close()
 	importRow(t, d, "1.csv", "email,account,role,tags,lists,language,time_zone,source,consent_at\na@example.com,Acme,buyer,vip,press,de-CH,Europe/Zurich,fair,2026-01-02\n")
-	v, err := d.Look(addr(t, "a@example.com"), "marketing", "example.com", h.now)
+	v, err := d.Look(addr(t, "a@example.com"), Mail{Stream: "marketing", Domain: "example.com"}, h.now)
 	if err != nil || len(v.Segments) != len(o.Segments) {
 		t.Errorf("in %v, %v", v.Segments, err)
 	}

@@ -194,7 +194,7 @@ func TestApplyAgainstTheModel(t *testing.T) {
 			apply(t, d, events[i:i+1])
 			m[e.Address] = append(m[e.Address], e)
 			for _, stream := range []string{"marketing", "news", "transactional"} {
-				got, s, err := d.Check(e.Contact, addr(t, e.Address), stream, "example.com", e.Time)
+				got, s, err := d.Check(e.Contact, addr(t, e.Address), Mail{Stream: stream, Domain: "example.com"}, e.Time)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -13,17 +13,18 @@ import (
 
 // Contact is everything that is known about one contact, for people.
 type Contact struct {
-	ID       uint64    `json:"id"`
-	Address  string    `json:"address"`
-	UserID   string    `json:"user_id,omitempty"`
-	Batch    string    `json:"batch,omitempty"`  // the import that made it
-	Source   string    `json:"source,omitempty"` // where it came from
-	Zone     string    `json:"time_zone,omitempty"`
-	Language string    `json:"language,omitempty"`
-	Created  time.Time `json:"created,omitzero"`
-	Consent  time.Time `json:"consent_at,omitzero"`
-	Tags     []string  `json:"tags,omitempty"`
-	Lists    []string  `json:"lists,omitempty"`
+	ID        uint64    `json:"id"`
+	Address   string    `json:"address"`
+	UserID    string    `json:"user_id,omitempty"`
+	Batch     string    `json:"batch,omitempty"`  // the import that made it
+	Source    string    `json:"source,omitempty"` // where it came from
+	Zone      string    `json:"time_zone,omitempty"`
+	Language  string    `json:"language,omitempty"`
+	Created   time.Time `json:"created,omitzero"`
+	Consent   time.Time `json:"consent_at,omitzero"`
+	ConsentBy string    `json:"consent_source,omitempty"`
+	Tags      []string  `json:"tags,omitempty"`
+	Lists     []string  `json:"lists,omitempty"`
 
 	Tier       string `json:"tier"`
 	TierReason string `json:"tier_reason"`
@@ -88,7 +89,7 @@ func (d *DB) Contact(addr rfc5321.Address, now time.Time) (Contact, error) {
 	h := history(&st)
 	out := Contact{
 		ID: id, Address: c.Address, UserID: c.UserID, Batch: c.Batch, Source: c.Source, Zone: c.Zone, Language: c.Language,
-		Created: c.Created, Consent: c.Consent, Tags: c.Tags, Lists: c.Lists,
+		Created: c.Created, Consent: c.Consent, ConsentBy: c.ConsentBy, Tags: c.Tags, Lists: c.Lists,
 		Tier: d.tiers.Of(h, now).String(), TierReason: d.tiers.Reason(h, now),
 		FirstSent: h.FirstSent, LastSent: h.LastSent, LastEngaged: h.LastEngaged,
 		Sends: int(st.Sends), SendsSinceEngagement: int(st.Since),

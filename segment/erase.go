@@ -214,6 +214,7 @@ func (e *erasure) person() error {
 		e.n.Deadlines++
 	}
 	e.members()
+	t.soft[e.id] = nil
 	e.x.Left = append(e.x.Left, t.b.EraseOwned(e.id, e.count)...)
 	return nil
 }
@@ -235,6 +236,7 @@ func (e *erasure) count(k store.Kind) {
 	case store.KindID: // counted where it leads to the person
 	case store.KindSeries: // made of the events that are counted
 	case store.KindEntered: // goes with the membership
+	case store.KindSoft: // a part of the state
 	}
 }
 

@@ -178,7 +178,7 @@ func TestEraseForgetsEverything(t *testing.T) {
 			t.Errorf("asked again: %+v", again)
 		}
 		for _, stream := range []string{"marketing", "transactional"} {
-			_, s, err := d.Check(annsID, addr(t, annAddress), stream, "example.com", h.now)
+			_, s, err := d.Check(annsID, addr(t, annAddress), Mail{Stream: stream, Domain: "example.com"}, h.now)
 			if err != nil || s == nil {
 				t.Errorf("%s: %+v, %v", stream, s, err)
 			}
@@ -236,13 +236,13 @@ func TestEraseIsNotUndoneByWhatComesLater(t *testing.T) {
 	nothing("a suppression by hand")
 
 	h.turn(48 * time.Hour)
-	if _, err := d.Lift(addr(t, annAddress), "stream:news", ""); err != nil {
+	if _, err := d.Lift(addr(t, annAddress), "stream:news", Because{Stated: true}); err != nil {
 		t.Fatal(err)
 	}
 	if r, _, err := load(t, d, "one scope", "email\n"+annAddress+"\n"); err != nil || r.Rejected != 1 {
 		t.Errorf("with the scope of a stream lifted: %+v, %v", r, err)
 	}
-	if _, err := d.Lift(addr(t, annAddress), "", ""); err != nil {
+	if _, err := d.Lift(addr(t, annAddress), "", Because{Stated: true}); err != nil {
 		t.Fatal(err)
 	}
 	late := log(append(slices.Clone(events), event.Event{Kind: event.Delivered, Message: 7, Address: annAddress, Time: h.now.Add(-time.Hour)})...)
@@ -335,7 +335,7 @@ func TestEraseRedactsEvents(t *testing.T) {
 		t.Errorf("of another: %+v", e)
 	}
 	h.turn(time.Hour)
-	if _, err := d.Lift(addr(t, annAddress), "all", ""); err != nil {
+	if _, err := d.Lift(addr(t, annAddress), "all", Because{Stated: true}); err != nil {
 		t.Fatal(err)
 	}
 	if e := full; !d.Redact(&e) {

@@ -246,6 +246,8 @@ func contactCell(f field, c *store.Contact, st *store.State) rule.Value {
 		return rule.TextValue(c.Zone)
 	case fieldConsent:
 		return rule.TimeValue(c.Consent)
+	case fieldConsentBy:
+		return rule.TextValue(c.ConsentBy)
 	case fieldCreated:
 		return rule.TimeValue(c.Created)
 	case fieldLanguage:

@@ -139,8 +139,8 @@ func TestExportColumns(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := exported(t, d, ExportOptions{})
-	want := `email,user_id,account,account_domain,group_id,role,first_sent_at,last_sent_at,last_engaged_at,sends_since_engagement,time_zone,language,source,created_at,consent_at,tags,lists,account.employees,account.plan,contact.score,contact.signed_up,contact.status,contact.tags
-Ann@example.com,u1,Acme,acme.example,,,2025-01-02T00:00:00Z,2026-05-01T10:00:00Z,2026-05-20T00:00:00Z,3,Europe/Berlin,,import,2026-06-01T12:00:00Z,2025-01-01T00:00:00Z,,,51,paid,7.5,2025-01-01T00:00:00Z,trial,a|b
+	want := `email,user_id,account,account_domain,group_id,role,first_sent_at,last_sent_at,last_engaged_at,sends_since_engagement,time_zone,language,source,created_at,consent_at,consent_source,tags,lists,account.employees,account.plan,contact.score,contact.signed_up,contact.status,contact.tags
+Ann@example.com,u1,Acme,acme.example,,,2025-01-02T00:00:00Z,2026-05-01T10:00:00Z,2026-05-20T00:00:00Z,3,Europe/Berlin,,import,2026-06-01T12:00:00Z,2025-01-01T00:00:00Z,,,,51,paid,7.5,2025-01-01T00:00:00Z,trial,a|b
 `
 	same(t, "contacts", got, want)
 	same(t, "accounts", exported(t, d, ExportOptions{Kind: KindAccounts, Format: FormatJSONL}),

@@ -110,7 +110,10 @@ func (t *tx) learn(p *prepared, id, account uint64) error {
 	if !sameRecord(have, &c) {
 		t.put(id, &c)
 	}
-	return nil
+	if c.Address == "" {
+		return nil // no mail of a visitor can have been unsubscribed from
+	}
+	return t.consented(id, addressKey(c.Address), consent{p.person.consent, p.person.consentBy, p.at})
 }
 
 // describe merges what a call says about its person. Of two calls the one with
@@ -136,7 +139,7 @@ func (t *tx) describe(c *store.Contact, p *prepared) error {
 		c.Created = x.created
 	}
 	if !x.consent.IsZero() && (!late || c.Consent.IsZero()) {
-		c.Consent = x.consent
+		c.Consent, c.ConsentBy = x.consent, x.consentBy
 	}
 	if x.tagged && (!late || len(c.Tags) == 0) {
 		c.Tags = x.tags
@@ -154,7 +157,7 @@ func (t *tx) describe(c *store.Contact, p *prepared) error {
 // they change, so looking at where they are is enough.
 func sameRecord(a, b *store.Contact) bool {
 	return a.Address == b.Address && a.UserID == b.UserID && a.Zone == b.Zone && a.Language == b.Language && a.Source == b.Source &&
-		a.Created.Equal(b.Created) && a.Consent.Equal(b.Consent) && a.Identified == b.Identified &&
+		a.Created.Equal(b.Created) && a.Consent.Equal(b.Consent) && a.ConsentBy == b.ConsentBy && a.Identified == b.Identified &&
 		slices.Equal(a.Tags, b.Tags) && slices.Equal(a.Edges, b.Edges) && slices.Equal(a.Former, b.Former) &&
 		string(a.Attributes) == string(b.Attributes)
 }

@@ -140,7 +140,7 @@ func TestUndo(t *testing.T) {
 		t.Errorf("what nobody's server said: %d, %v", n, err)
 	}
 	for who, suppressed := range map[string]bool{"a@g.example": true, "b@g.example": false, "c@g.example": false, "d@y.example": true, "f@g.example": true} {
-		_, s, err := d.Check(0, addr(t, who), "marketing", "example.com", events[4].Time)
+		_, s, err := d.Check(0, addr(t, who), Mail{Stream: "marketing", Domain: "example.com"}, events[4].Time)
 		if err != nil || (s != nil) != suppressed {
 			t.Errorf("%s: %+v, %v", who, s, err)
 		}

@@ -5,7 +5,6 @@ package segment
 import (
 	"cmp"
 	"context"
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
@@ -95,13 +94,14 @@ type RowError struct {
 //
 // Contacts have email (required), user_id, account, account_domain, group_id, role,
 // first_sent_at, last_sent_at, last_engaged_at, sends_since_engagement, time_zone,
-// language, source, created_at, consent_at, tags, lists and declared attributes by
+// language, source, created_at, consent_at, consent_source, tags, lists and declared attributes by
 // full name. The address names the contact. Dates of history only widen it: the
 // earliest first_sent_at, the latest last_sent_at and last_engaged_at stand;
 // sends_since_engagement counts where the row's dates are as new as what is known.
 // A user id that another contact has moves to the row's contact. An account is one
 // more that the contact belongs to, tags and lists are added to those it has.
-// Suppressions are not touched.
+// Suppressions are not touched, with one exception: consent_at after the day of an
+// unsubscribe, with a consent_source, lifts it; see [CauseConsent].
 //
 // Accounts have name, domain, group_id, parent and attributes of accounts. Lists
 // have list and email, and make a contact of an address nobody knew. Events have
@@ -135,8 +135,8 @@ func (d *DB) Import(ctx context.Context, o ImportOptions) (ImportResult, error) 
 	}
 	im := &importer{
 		d: d, o: &o, rows: rows, id: id, fields: newFields(&o, rows.columns()),
-		values: d.schema.NewValues(),
-		p:      store.Progress{At: d.now().UTC().Truncate(time.Second)},
+		values: d.schema.NewValues(), rejects: rejects{open: o.Rejected},
+		p: store.Progress{At: d.now().UTC().Truncate(time.Second)},
 	}
 	if !o.DryRun {
 		have, ok, err := d.store.Import(id)
@@ -148,7 +148,7 @@ func (d *DB) Import(ctx context.Context, o ImportOptions) (ImportResult, error) 
 		}
 	}
 	err = im.run(ctx)
-	if cerr := im.closeRejected(); err == nil {
+	if cerr := im.rejects.end(); err == nil {
 		err = cerr
 	}
 	r := im.result()
@@ -172,9 +172,7 @@ type importer struct {
 	bytes  int64          // bytes read when the last commit was made
 
 	values  *ruleValues
-	rejects *csv.Writer
-	close   func() error
-	errors  []RowError
+	rejects rejects
 	made    foreseen // by a dry run
 }
 
@@ -182,7 +180,7 @@ func (im *importer) result() ImportResult {
 	return ImportResult{
 		Kind: im.o.Kind, Batch: im.o.Batch, Rows: im.seen, Created: im.p.Created, Updated: im.p.Updated, Same: im.p.Same,
 		Rejected: im.p.Rejected, Moved: im.p.Moved, Resumed: min(im.resume, im.seen), DryRun: im.o.DryRun,
-		Errors: im.errors,
+		Errors: im.rejects.errors,
 	}
 }
 
@@ -203,7 +201,7 @@ func (im *importer) run(ctx context.Context) error {
 			r, bad = im.fields.parse(im.rows, im.p.At)
 		}
 		if bad != nil {
-			if err := im.reject(im.rows.number(), bad); err != nil {
+			if err := im.rejects.add(im.rows.number(), bad); err != nil {
 				return err
 			}
 		}
@@ -330,44 +328,9 @@ func (im *importer) applyAll(t *tx, rows []row) error {
 			continue
 		}
 		im.p.Rejected++
-		if err := im.reject(rows[i].number, bad); err != nil {
+		if err := im.rejects.add(rows[i].number, bad); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// reject keeps one bad row for the result, and writes it to the file of bad rows.
-func (im *importer) reject(row uint64, f *fault) error {
-	if len(im.errors) < MaxErrors {
-		im.errors = append(im.errors, RowError{Row: row, Column: f.column, Reason: f.reason})
-	}
-	if im.o.Rejected == nil {
-		return nil
-	}
-	if im.rejects == nil {
-		w, err := im.o.Rejected()
-		if err != nil {
-			return fmt.Errorf("making the file of rejected rows: %w", err)
-		}
-		im.rejects, im.close = csv.NewWriter(w), w.Close
-		if err := im.rejects.Write([]string{"row", "column", "reason"}); err != nil {
-			return fmt.Errorf("writing rejected rows: %w", err)
-		}
-	}
-	if err := im.rejects.Write([]string{fmt.Sprint(row), protect(f.column), protect(f.reason)}); err != nil {
-		return fmt.Errorf("writing rejected rows: %w", err)
-	}
-	return nil
-}
-
-func (im *importer) closeRejected() error {
-	if im.rejects == nil {
-		return nil
-	}
-	im.rejects.Flush()
-	if err := errors.Join(im.rejects.Error(), im.close()); err != nil {
-		return fmt.Errorf("writing rejected rows: %w", err)
 	}
 	return nil
 }

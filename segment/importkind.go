@@ -38,6 +38,7 @@ const (
 	fieldSince
 	fieldZone
 	fieldConsent
+	fieldConsentBy
 	fieldCreated
 	fieldLanguage
 	fieldSource
@@ -110,6 +111,7 @@ func builtin(kind string) []column {
 			{name: "source", field: fieldSource, kind: rule.Text},
 			{name: "created_at", field: fieldCreated, kind: rule.Time},
 			{name: "consent_at", field: fieldConsent, kind: rule.Time},
+			{name: "consent_source", field: fieldConsentBy, kind: rule.Text},
 			{name: "tags", field: fieldTags, kind: rule.List},
 			{name: "lists", field: fieldLists, kind: rule.List},
 		}

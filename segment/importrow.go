@@ -23,6 +23,7 @@ type row struct {
 	user, account, domain      string
 	group, role, parent        string
 	zone, language, source     string
+	consentBy                  string
 	created, consent           time.Time
 	tags, lists                []string
 	first, last, engaged       uint32
@@ -180,6 +181,8 @@ func (f *fields) setMore(r *row, c *column, v rule.Value, at time.Time) error {
 		}
 	case fieldSource:
 		r.source, err = short(text)
+	case fieldConsentBy:
+		r.consentBy, err = short(text)
 	case fieldTags:
 		r.tags, err = checkNames(v.List())
 	case fieldLists:

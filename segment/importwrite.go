@@ -201,7 +201,10 @@ func (im *importer) merge(t *tx, id uint64, c *store.Contact, r *row, account ui
 	}
 	c.Language, c.Source = orElse(r.language, c.Language), orElse(r.source, c.Source)
 	if !r.consent.IsZero() {
-		c.Consent = r.consent
+		c.Consent, c.ConsentBy = r.consent, r.consentBy
+		if err := t.consented(id, r.key, consent{r.consent, r.consentBy, im.p.At}); err != nil {
+			return err
+		}
 	}
 	if !r.created.IsZero() {
 		c.Created = r.created

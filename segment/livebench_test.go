@@ -316,7 +316,7 @@ func BenchmarkLiveLook(b *testing.B) {
 			b.ReportAllocs()
 			before, i := spent(b), 0
 			for b.Loop() {
-				if v, err := d.Look(addresses[i%len(addresses)], "marketing", "example.com", t0()); err != nil || !v.Known {
+				if v, err := d.Look(addresses[i%len(addresses)], Mail{Stream: "marketing", Domain: "example.com"}, t0()); err != nil || !v.Known {
 					b.Fatal(v, err)
 				}
 				i++

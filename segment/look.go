@@ -26,20 +26,26 @@ type View struct {
 	Tier       string       // "new" where unknown
 	Segments   []Match      // every segment the contact is in, in order
 	First      string       // name of the first of them, which decides the lane; "" = none
-	Suppressed *Suppression // why mail of the stream from the domain may not go; nil = it may
+	Suppressed *Suppression // why the mail may not go; nil = it may
 	Person     Person       // where it lives and whose it is
 }
 
+// Mail is what the scopes of suppressions ask about a message.
+type Mail struct {
+	Stream string
+	Domain string // it is sent as
+	List   string // the mailing list it goes to; "" = none
+}
+
 // Look reads everything about a recipient that admission fixes on it: contact,
-// tier, segments, and whether mail of a stream from a sending domain is
-// suppressed. It changes nothing: a recipient nobody knows is new, and rules see
+// tier, segments, and whether the mail is suppressed. It changes nothing: a recipient nobody knows is new, and rules see
 // all its attributes as missing. An error means that the store could not be
 // read; the mail must then be refused for now.
-func (d *DB) Look(addr rfc5321.Address, stream, domain string, now time.Time) (View, error) {
+func (d *DB) Look(addr rfc5321.Address, mail Mail, now time.Time) (View, error) {
 	k := addr.Key()
 	v := View{Address: addr.String()}
 	h := d.hashes.Address(k)
-	v.Suppressed = d.mem.suppressed(&h, stream, domain, now)
+	v.Suppressed = d.mem.suppressed(&h, &mail, now)
 	id, have, err := d.locate(0, k)
 	if err != nil {
 		return View{}, err
@@ -103,10 +109,10 @@ func (d *DB) member(c *compiled, id uint64) bool {
 // admission: tier and suppression. With a contact id it reads memory only; with
 // 0, or an id that belongs to another address, the contact is looked up by
 // address. The suppression it returns has scope, reason and expiry only.
-func (d *DB) Check(contact uint64, addr rfc5321.Address, stream, domain string, now time.Time) (string, *Suppression, error) {
+func (d *DB) Check(contact uint64, addr rfc5321.Address, mail Mail, now time.Time) (string, *Suppression, error) {
 	k := addr.Key()
 	h := d.hashes.Address(k)
-	suppressed := d.mem.suppressed(&h, stream, domain, now)
+	suppressed := d.mem.suppressed(&h, &mail, now)
 	id, err := d.find(contact, k)
 	if err != nil {
 		return "", nil, err

@@ -21,10 +21,12 @@ type memory struct {
 	addresses addressIndex
 
 	// Nearly every address has one suppression: the first lives in first, others
-	// in more. Keys are half a hash: 128 keyed bits do not collide.
-	first map[shortHash]mark
-	more  map[shortHash][]mark
+	// in more.
+	first map[store.Head]mark
+	more  map[store.Head][]mark
 	marks int
+
+	soft map[uint64]store.SoftBounces // runs of soft bounces by contact
 
 	names   []string // texts of marks by number
 	numbers map[string]uint32
@@ -41,8 +43,6 @@ type chunk struct {
 	armed  [chunkSize]uint32
 	tiers  [chunkSize]tier.Tier
 }
-
-type shortHash [16]byte
 
 // mark is a suppression in memory.
 type mark struct {
@@ -64,37 +64,62 @@ const (
 	scopeAll scopeKind = iota
 	scopeStream
 	scopeDomain
+	scopeList
 )
 
 func splitScope(s string) (scope, bool) {
 	if s == ScopeAll {
 		return scope{}, true
 	}
-	if name, ok := strings.CutPrefix(s, streamPrefix); ok && name != "" {
-		return scope{scopeStream, name}, true
-	}
-	if name, ok := strings.CutPrefix(s, domainPrefix); ok && name != "" {
-		return scope{scopeDomain, name}, true
+	for kind := scopeStream; kind <= scopeList; kind++ {
+		if name, ok := strings.CutPrefix(s, kind.prefix()); ok && name != "" {
+			return scope{kind, name}, true
+		}
 	}
 	return scope{}, false
 }
 
 func (s scope) String() string {
-	switch s.kind {
-	case scopeStream:
-		return streamPrefix + s.name
-	case scopeDomain:
-		return domainPrefix + s.name
-	default:
+	if s.kind == scopeAll {
 		return ScopeAll
+	}
+	return s.kind.prefix() + s.name
+}
+
+// prefix is what the text of a scope begins with before its name.
+func (k scopeKind) prefix() string {
+	switch k {
+	case scopeList:
+		return listPrefix
+	case scopeStream:
+		return streamPrefix
+	case scopeDomain:
+		return domainPrefix
+	default:
+		return ""
+	}
+}
+
+// covers reports whether mail is in the scope.
+func (s scope) covers(m *Mail) bool {
+	switch s.kind {
+	case scopeList:
+		return s.name == m.List
+	case scopeStream:
+		return s.name == m.Stream
+	case scopeDomain:
+		return s.name == m.Domain
+	default:
+		return true
 	}
 }
 
 func (m *memory) init() {
-	m.first = map[shortHash]mark{}
-	m.more = map[shortHash][]mark{}
+	m.first = map[store.Head]mark{}
+	m.more = map[store.Head][]mark{}
 	m.numbers = map[string]uint32{}
 	m.scopes = map[scope]uint32{}
+	m.soft = map[uint64]store.SoftBounces{}
 }
 
 // set stores a contact's state. The caller holds mu, or is alone.
@@ -219,7 +244,7 @@ func (m *memory) suppress(x *store.Suppression) {
 		m.names = append(m.names, x.Reason)
 		m.numbers[x.Reason] = reason
 	}
-	k := shortHash(x.Hash[:16])
+	k := x.Hash.Head()
 	add := mark{scope: number, reason: reason, expires: seconds(x.Expires)}
 	have, ok := m.first[k]
 	if !ok || have.scope == number {
@@ -246,7 +271,7 @@ func (m *memory) lift(h store.Hash, of string) {
 	if !ok || !known {
 		return
 	}
-	k := shortHash(h[:16])
+	k := h.Head()
 	rest := append([]mark{m.first[k]}, m.more[k]...)
 	if _, ok := m.first[k]; !ok {
 		return
@@ -268,20 +293,20 @@ func (m *memory) lift(h store.Hash, of string) {
 	}
 }
 
-// suppressed returns the widest suppression that holds for a stream and a
-// sending domain at an instant, nil if none does.
-func (m *memory) suppressed(h *store.Hash, stream, domain string, now time.Time) *Suppression {
+// suppressed returns the widest suppression that holds for some mail at an
+// instant, nil if none does.
+func (m *memory) suppressed(h *store.Hash, mail *Mail, now time.Time) *Suppression {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	k := shortHash(h[:16])
+	k := h.Head()
 	x, ok := m.first[k]
 	if !ok {
 		return nil
 	}
 	at := seconds(now)
-	best, found := x, m.holds(x, stream, domain, at)
+	best, found := x, m.holds(x, mail, at)
 	for _, y := range m.more[k] {
-		if m.holds(y, stream, domain, at) && (!found || m.list[y.scope].kind < m.list[best.scope].kind) {
+		if m.holds(y, mail, at) && (!found || m.list[y.scope].kind < m.list[best.scope].kind) {
 			best, found = y, true
 		}
 	}
@@ -291,38 +316,46 @@ func (m *memory) suppressed(h *store.Hash, stream, domain string, now time.Time)
 	return &Suppression{Scope: m.list[best.scope].String(), Reason: m.names[best.reason], Expires: instant(best.expires)}
 }
 
-func (m *memory) holds(x mark, stream, domain string, at uint32) bool {
-	if x.expires != 0 && x.expires <= at {
-		return false
-	}
-	switch s := m.list[x.scope]; s.kind {
-	case scopeStream:
-		return s.name == stream
-	case scopeDomain:
-		return s.name == domain
-	default:
+func (m *memory) holds(x mark, mail *Mail, at uint32) bool {
+	return (x.expires == 0 || x.expires > at) && m.list[x.scope].covers(mail)
+}
+
+// standing is what a further suppression of the same address and scope is measured by.
+type standing struct {
+	expires uint32
+	reason  string
+}
+
+// covers reports whether it makes another one needless.
+func (s standing) covers(expires uint32, reason string) bool {
+	switch s.expires {
+	case expires:
+		return weight(reason) <= weight(s.reason)
+	case 0:
 		return true
+	default:
+		return expires != 0 && expires < s.expires
 	}
 }
 
 // standing returns the suppression of exactly one scope, expired or not.
-func (m *memory) standing(h *store.Hash, of scope) (mark, bool) {
+func (m *memory) standing(h *store.Hash, of scope) (standing, bool) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	number, ok := m.scopes[of]
 	if !ok {
-		return mark{}, false
+		return standing{}, false
 	}
-	k := shortHash(h[:16])
+	k := h.Head()
 	if x, ok := m.first[k]; ok && x.scope == number {
-		return x, true
+		return standing{x.expires, m.names[x.reason]}, true
 	}
 	for _, x := range m.more[k] {
 		if x.scope == number {
-			return x, true
+			return standing{x.expires, m.names[x.reason]}, true
 		}
 	}
-	return mark{}, false
+	return standing{}, false
 }
 
 // seconds cuts a time to what a state holds; the zero time is 0. Times before

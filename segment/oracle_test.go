@@ -158,7 +158,7 @@ func (x *trial) check(what string) {
 		x.t.Fatalf("%s: the verifier found %v disagreements", what, n)
 	}
 	for address, p := range x.w.people {
-		if v, err := x.d.Look(addr(x.t, address), "marketing", "example.com", x.w.now); err != nil || v.Tier != x.w.tier(p) || len(v.Segments) != x.count(p) {
+		if v, err := x.d.Look(addr(x.t, address), Mail{Stream: "marketing", Domain: "example.com"}, x.w.now); err != nil || v.Tier != x.w.tier(p) || len(v.Segments) != x.count(p) {
 			x.t.Fatalf("%s: look at %s: %+v, %v", what, address, v, err)
 		}
 	}

@@ -388,7 +388,7 @@ func (x *officeLife) check(what string) {
 				n++
 			}
 		}
-		if v, err := x.d.Look(addr(x.t, address), "marketing", "example.com", x.o.now); err != nil || len(v.Segments) != n {
+		if v, err := x.d.Look(addr(x.t, address), Mail{Stream: "marketing", Domain: "example.com"}, x.o.now); err != nil || len(v.Segments) != n {
 			x.t.Fatalf("%s: look at %s: %+v, %v; want %d segments", what, address, v, err, n)
 		}
 	}

@@ -187,7 +187,7 @@ func (t *tx) inherit(c, v *store.Contact) error {
 		c.Tags = v.Tags
 	}
 	if c.Consent.IsZero() {
-		c.Consent = v.Consent
+		c.Consent, c.ConsentBy = v.Consent, v.ConsentBy
 	}
 	var list []attribute
 	err := rule.Records(v.Attributes, func(name string, value rule.Value) {

@@ -47,6 +47,7 @@ type profile struct {
 	hintZone         string // of the device: for a contact that has none
 	hintLanguage     string
 	source           string
+	consentBy        string // where consent was given
 	tags             []string
 	tagged           bool
 	role             string
@@ -187,7 +188,7 @@ func (d *DB) readPerson(p *prepared, of map[string]any) {
 			}
 		}
 		switch name {
-		case "email", "createdAt", "created_at", "language", "locale", "timezone", "time_zone", "consent_at", "consentAt", "source":
+		case "email", "createdAt", "created_at", "language", "locale", "timezone", "time_zone", "consent_at", "consentAt", "consent_source", "consentSource", "source":
 		case "company":
 			d.readCompany(p, v)
 		case "tags":
@@ -206,6 +207,7 @@ func (d *DB) readPerson(p *prepared, of map[string]any) {
 	if x.consent.After(p.at) {
 		x.consent = time.Time{}
 	}
+	x.consentBy = text(of, "consent_source", "consentSource")
 	x.zone = zoneOf(text(of, "timezone", "time_zone"))
 	x.language = languageOf(text(of, "language", "locale"))
 	x.source = orElse(text(of, "source"), x.source)

@@ -80,7 +80,8 @@ type Options struct {
 	Scores   *score.Model // nil = nobody has a score
 	Signals  signal.Rules // by what opens and clicks are judged; zero = signal.Default
 
-	Guard Guard // judges hard bounces; nil = nobody does
+	Guard       Guard          // judges hard bounces; nil = nobody does
+	SoftBounces SoftBounceRule // zero = DefaultSoftBounceRule
 
 	// Engaging names the events of the tracking API that are a sign of life, like
 	// a click by a person; nil = [DefaultEngaging].
@@ -110,6 +111,7 @@ type DB struct {
 	scores   *score.Model
 	signals  signal.Rules
 	guard    Guard
+	softRule SoftBounceRule
 	hitsFrom uint32    // second from which held opens and clicks may be due; under write
 	subjects sync.Pool // of *subject
 	log      *slog.Logger
@@ -199,6 +201,7 @@ func Open(o Options) (*DB, error) {
 	if d.signals.Hold == 0 {
 		d.signals = signal.Default()
 	}
+	d.softRule = o.SoftBounces.orDefault()
 	d.engaging = engagingNames(o.Engaging)
 	if d.keep = o.Retention; d.keep <= 0 {
 		d.keep = defaultRetention
@@ -263,6 +266,13 @@ func (d *DB) load() error {
 	}
 	err = d.store.Suppressions(store.Hash{}, "", func(x store.Suppression) error {
 		d.mem.suppress(&x)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = d.store.EachSoftBounces(func(id uint64, x store.SoftBounces) error {
+		d.mem.soft[id] = x
 		return nil
 	})
 	if err != nil || n.Numbered {

@@ -99,7 +99,7 @@ func apply(tb testing.TB, d *DB, events []event.Event) {
 
 func look(tb testing.TB, d *DB, a string) View {
 	tb.Helper()
-	v, err := d.Look(addr(tb, a), "marketing", "example.com", t0())
+	v, err := d.Look(addr(tb, a), Mail{Stream: "marketing", Domain: "example.com"}, t0())
 	if err != nil {
 		tb.Fatal(err)
 	}

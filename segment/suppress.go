@@ -13,12 +13,16 @@ import (
 	"github.com/seguemta/segue/segment/store"
 )
 
-// Scopes of a suppression; see [StreamScope]; domain:NAME is that of one sending domain.
+// Scopes of a suppression; see [StreamScope] and [ListScope]; domain:NAME is that of one
+// sending domain.
 const (
 	ScopeAll     = "all"
 	streamPrefix = "stream:"
 	domainPrefix = "domain:"
+	listPrefix   = "list:"
 	marketing    = "marketing"
+
+	transactional = "transactional"
 )
 
 // Reasons of a suppression.
@@ -37,18 +41,38 @@ const (
 const (
 	SourceEvent    = "event"    // the queue's event log
 	SourceOperator = "operator" // command line or API
+	SourceImport   = "import"   // a list that an operator brought
 )
+
+// weight orders reasons by what it takes to lift them: of two suppressions that hold
+// equally long the heavier one is kept, so that a person who unsubscribed and then
+// complained is not let in by consent.
+func weight(reason string) int {
+	switch reason {
+	case ReasonHardBounce, ReasonComplaint:
+		return 3
+	case ReasonUnsubscribe:
+		return 1
+	case ReasonSoftBounce:
+		return 0
+	default:
+		return 2
+	}
+}
 
 var errClosed = errors.New("contacts database is closed")
 
 // StreamScope is the scope of one stream of mail.
 func StreamScope(name string) string { return streamPrefix + name }
 
+// ListScope is the scope of one mailing list, whatever the stream of its mail.
+func ListScope(name string) string { return listPrefix + name }
+
 // Suppression says that an address may not be mailed in a scope.
 type Suppression struct {
 	Address  string    `json:"address,omitempty"` // lower case; "" once the contact was erased
 	Hash     string    `json:"hash,omitempty"`    // short form of what stands for the address once it was erased
-	Scope    string    `json:"scope"`             // all | stream:NAME | domain:NAME
+	Scope    string    `json:"scope"`             // all | stream:NAME | domain:NAME | list:NAME
 	Reason   string    `json:"reason"`
 	Source   string    `json:"source,omitempty"`
 	Evidence string    `json:"evidence,omitempty"`
@@ -69,7 +93,8 @@ func fromStore(x *store.Suppression) Suppression {
 
 // Suppress adds a suppression for an address, known or not; Address of x is
 // ignored. Scope "" is all, reason "" manual, source "" operator, Created zero
-// now. It reports false where one of that scope already holds at least as long.
+// now. It reports false where one of that scope already holds longer, or as long for
+// a reason that weighs as much.
 // When it returns, the suppression is on disk and every Check sees it.
 func (d *DB) Suppress(addr rfc5321.Address, x Suppression) (bool, error) {
 	if x.Scope == "" {
@@ -105,10 +130,22 @@ func (d *DB) Suppress(addr rfc5321.Address, x Suppression) (bool, error) {
 	return true, t.commit()
 }
 
+// ErrUnstated is wrapped by errors about a suppression that is not lifted without a
+// stated reason.
+var ErrUnstated = errors.New("it is lifted with a reason only")
+
+// Because says why suppressions are lifted.
+type Because struct {
+	Cause  string // of the flips
+	Stated bool   // somebody gave a reason
+}
+
 // Lift removes the suppression of one scope from an address, or of every scope
 // where scope is "". It returns what was removed, oldest evidence included. Where
 // that of scope all goes from somebody who was erased, the person is let in again.
-func (d *DB) Lift(addr rfc5321.Address, scope, cause string) ([]Suppression, error) {
+// What the recipient or its server said (complaint, unsubscribe, hard bounce) goes with
+// a stated reason only; without one, nothing is lifted and the error wraps [ErrUnstated].
+func (d *DB) Lift(addr rfc5321.Address, scope string, why Because) ([]Suppression, error) {
 	if scope != "" {
 		var err error
 		if scope, err = parseScope(scope); err != nil {
@@ -142,14 +179,17 @@ func (d *DB) Lift(addr rfc5321.Address, scope, cause string) ([]Suppression, err
 		if scope != "" && x.Scope != scope {
 			continue
 		}
+		if !why.Stated && said(x.Reason) {
+			return nil, fmt.Errorf("%s is suppressed (%s) for %s: %w", k, x.Scope, x.Reason, ErrUnstated)
+		}
 		lifted = append(lifted, fromStore(x))
-		t.lifts = append(t.lifts, markKey{h, x.Scope})
+		t.lifts = append(t.lifts, markKey{x.Hash, x.Scope})
 		if x.Scope == ScopeAll {
 			if err := t.readmit(h); err != nil {
 				return nil, err
 			}
 		}
-		t.flip(store.Flip{Time: d.now(), Contact: id, Address: told, Kind: FlipLifted, Scope: x.Scope, Cause: orElse(cause, ReasonManual)})
+		t.flip(store.Flip{Time: d.now(), Contact: id, Address: told, Kind: FlipLifted, Scope: x.Scope, Cause: orElse(why.Cause, ReasonManual)})
 	}
 	if len(lifted) == 0 {
 		return nil, nil
@@ -157,11 +197,16 @@ func (d *DB) Lift(addr rfc5321.Address, scope, cause string) ([]Suppression, err
 	return lifted, t.commit()
 }
 
+// said reports a reason that the recipient or its server gave.
+func said(reason string) bool {
+	return reason == ReasonComplaint || reason == ReasonUnsubscribe || reason == ReasonHardBounce
+}
+
 // parseScope checks a scope and brings a domain into its usual form.
 func parseScope(text string) (string, error) {
 	s, ok := splitScope(text)
 	if !ok {
-		return "", fmt.Errorf("%w %q (use all, stream:NAME or domain:NAME)", ErrScope, text)
+		return "", fmt.Errorf("%w %q (use all, stream:NAME, domain:NAME or list:NAME)", ErrScope, text)
 	}
 	if s.kind == scopeDomain {
 		domain, err := rfc5321.ParseDomain(s.name)

@@ -60,14 +60,14 @@ func TestFeedbackSuppresses(t *testing.T) {
 			c.event.Address = "A@Example.com"
 			apply(t, d, log(event.Event{Kind: event.Accepted, Address: "a@example.com"}, c.event))
 			for stream, want := range c.streams {
-				_, s, err := d.Check(1, a, stream, "example.com", t0())
+				_, s, err := d.Check(1, a, Mail{Stream: stream, Domain: "example.com"}, t0())
 				if err != nil {
 					t.Fatal(err)
 				}
 				if got := reasonOf(s); got != want {
 					t.Errorf("stream %s: %q, want %q", stream, got, want)
 				}
-				v, err := d.Look(a, stream, "example.com", t0())
+				v, err := d.Look(a, Mail{Stream: stream, Domain: "example.com"}, t0())
 				if err != nil || reasonOf(v.Suppressed) != want {
 					t.Errorf("stream %s: look says %q, %v, want %q", stream, reasonOf(v.Suppressed), err, want)
 				}
@@ -92,7 +92,7 @@ func TestSuppressAndLift(t *testing.T) {
 	a := addr(t, "x@example.com")
 	check := func(stream, domain, want string) {
 		t.Helper()
-		_, s, err := d.Check(0, a, stream, domain, t0())
+		_, s, err := d.Check(0, a, Mail{Stream: stream, Domain: domain}, t0())
 		if err != nil || reasonOf(s) != want {
 			t.Errorf("%s from %s: %q, %v, want %q", stream, domain, reasonOf(s), err, want)
 		}
@@ -119,7 +119,7 @@ func TestSuppressAndLift(t *testing.T) {
 		if _, err := d.Suppress(a, Suppression{Scope: bad}); !errors.Is(err, ErrScope) {
 			t.Errorf("scope %q: %v", bad, err)
 		}
-		if _, err := d.Lift(a, bad, ""); !errors.Is(err, ErrScope) {
+		if _, err := d.Lift(a, bad, Because{}); !errors.Is(err, ErrScope) {
 			t.Errorf("lifting scope %q: %v", bad, err)
 		}
 	}
@@ -144,18 +144,18 @@ segue_suppressions_total{reason="unsubscribe"} 0
 	d = open(t, testOptions(t, fs))
 	defer d.Close()
 	check("marketing", "example.com", "made up")
-	if lifted, err := d.Lift(a, "all", "asked us"); err != nil || len(lifted) != 1 {
+	if lifted, err := d.Lift(a, "all", Because{Cause: "asked us"}); err != nil || len(lifted) != 1 {
 		t.Fatalf("lifted %+v, %v", lifted, err)
 	}
 	check("marketing", "example.com", "")
 	check("marketing", "shop.example", "manual")
 	check("news", "example.com", "policy")
-	if lifted, err := d.Lift(a, "", ""); err != nil || len(lifted) != 3 {
+	if lifted, err := d.Lift(a, "", Because{}); err != nil || len(lifted) != 3 {
 		t.Fatalf("lifted %+v, %v", lifted, err)
 	}
 	check("marketing", "shop.example", "")
 	check("news", "shop.example", "")
-	if lifted, err := d.Lift(a, "", ""); err != nil || lifted != nil {
+	if lifted, err := d.Lift(a, "", Because{}); err != nil || lifted != nil {
 		t.Fatalf("lifted %+v, %v", lifted, err)
 	}
 	if d.mem.suppressions() != 0 || len(d.mem.first) != 0 || len(d.mem.more) != 0 {

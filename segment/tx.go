@@ -59,7 +59,7 @@ type tx struct {
 	events     map[uint64][]rule.Event             // events of contacts, those of a visitor who became one included
 	visits     map[uint64][]rule.Event             // events of visitors
 	taken      map[store.MessageHash]store.Verdict // message ids of this tx
-	marks      map[markKey]mark                    // suppressions of this tx
+	marks      map[markKey]standing                // suppressions of this tx
 	suppress   []store.Suppression
 	lifts      []markKey
 	readmitted []store.Erasure // who was erased and is let in again
@@ -73,7 +73,8 @@ type tx struct {
 	ranking  ranking
 	pending  map[uint64][]rule.Event // opens and clicks that are held
 	held     map[store.HeldKey]*holding
-	gateways map[string]*signal.Domain // by recipient domain
+	soft     map[uint64]*store.SoftBounces // runs of this tx; nil = it ended
+	gateways map[string]*signal.Domain     // by recipient domain
 
 	dry   bool   // it will not be committed: nothing may be reserved for it
 	given uint64 // how many ids it handed out
@@ -110,12 +111,12 @@ type markKey struct {
 func (d *DB) begin() *tx {
 	return &tx{
 		d: d, b: d.store.Batch(), states: map[uint64]*store.State{}, addresses: map[string]uint64{},
-		records: map[uint64]*store.Contact{}, visitors: map[uint64]*store.Contact{}, seen: map[uint64]*store.Contact{}, marks: map[markKey]mark{},
+		records: map[uint64]*store.Contact{}, visitors: map[uint64]*store.Contact{}, seen: map[uint64]*store.Contact{}, marks: map[markKey]standing{},
 		persons: map[store.PersonID]uint64{}, owned: map[uint64][]store.PersonID{},
 		accounts: map[uint64]*store.Account{}, names: map[string]uint64{}, domains: map[string]uint64{}, groups: map[string]uint64{},
 		edges: map[edgeKey]edgeChange{}, events: map[uint64][]rule.Event{}, visits: map[uint64][]rule.Event{},
-		taken:   map[store.MessageHash]store.Verdict{},
-		scores:  map[uint64]*score.State{},
+		taken:  map[store.MessageHash]store.Verdict{},
+		scores: map[uint64]*score.State{}, soft: map[uint64]*store.SoftBounces{},
 		pending: map[uint64][]rule.Event{}, held: map[store.HeldKey]*holding{}, gateways: map[string]*signal.Domain{},
 		judging: judging{
 			causes: map[uint64]string{}, again: map[uint64]bool{}, told: map[uint64]tier.Tier{},
@@ -256,7 +257,7 @@ func (t *tx) flip(f store.Flip) {
 }
 
 // addSuppression adds a suppression unless one of the same scope already holds
-// at least as long. It reports whether anything changed.
+// longer, or as long for a reason that weighs as much. It reports whether anything changed.
 func (t *tx) addSuppression(x store.Suppression, contact uint64, at time.Time) bool {
 	s, ok := splitScope(x.Scope)
 	if !ok {
@@ -271,10 +272,10 @@ func (t *tx) addSuppression(x store.Suppression, contact uint64, at time.Time) b
 		have, ok = t.d.mem.standing(&x.Hash, s)
 	}
 	expires := seconds(x.Expires)
-	if ok && (have.expires == 0 || expires != 0 && expires <= have.expires) {
+	if ok && have.covers(expires, x.Reason) {
 		return false
 	}
-	t.marks[k] = mark{expires: expires}
+	t.marks[k] = standing{expires, x.Reason}
 	t.suppress = append(t.suppress, x)
 	t.flip(store.Flip{Time: at, Contact: contact, Address: x.Address, Kind: FlipSuppressed, Scope: x.Scope, Cause: x.Reason})
 	return true
@@ -300,6 +301,7 @@ func (t *tx) commit() error {
 	t.stageCounts()
 	t.stageRanks()
 	t.stageHits()
+	t.stageSoft()
 	for i := range t.suppress {
 		t.b.Suppress(&t.suppress[i])
 	}
@@ -368,6 +370,7 @@ func (t *tx) publish() {
 	for _, k := range t.lifts {
 		m.lift(k.hash, k.scope)
 	}
+	t.showSoft()
 	m.mu.Unlock()
 	for i := range t.readmitted {
 		t.d.erased.add(&t.readmitted[i])

@@ -72,7 +72,7 @@ func TestVerifierReadsFromDisk(t *testing.T) {
 	}
 	d.mem.unindex(1)
 	day()
-	if v, err := d.Look(addr(t, "a@example.com"), "marketing", "example.com", h.now); err != nil || v.First != "paid" {
+	if v, err := d.Look(addr(t, "a@example.com"), Mail{Stream: "marketing", Domain: "example.com"}, h.now); err != nil || v.First != "paid" {
 		t.Errorf("%+v: %v", v, err)
 	}
 }

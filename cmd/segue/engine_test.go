@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"compress/gzip"
 	"context"
 	"errors"
@@ -280,7 +281,31 @@ func (e *engine) Suppress(_ context.Context, s api.Suppression) error {
 	return nil
 }
 
-func (e *engine) Lift(context.Context, api.Suppression) error { return nil }
+func (e *engine) Lift(_ context.Context, s api.Suppression) error {
+	if s.Address == "angry@example.test" && s.Evidence == "" {
+		return api.Problem(http.StatusConflict, "angry@example.test is suppressed (all) for complaint: it is lifted with a reason only", "say why (--reason)")
+	}
+	return nil
+}
+
+func (e *engine) ImportSuppressions(_ context.Context, in api.SuppressionImport, rows io.Reader) (api.Imported, error) {
+	text, err := io.ReadAll(rows)
+	if err != nil {
+		return api.Imported{}, err
+	}
+	if in.Format == "moon" {
+		return api.Imported{}, api.Problem(http.StatusBadRequest, "nothing was imported", "format")
+	}
+	return api.Imported{
+		Kind: "suppressions", Rows: int64(bytes.Count(text, []byte("\n"))), Created: 1, Updated: 1, Unchanged: 1, Rejected: 1,
+		Errors: []api.ImportError{{Row: 3, Column: "email", Reason: "it is not an address"}}, Rejects: []byte("row,column,reason\n3,email,it is not an address\n"),
+	}, nil
+}
+
+func (e *engine) ExportSuppressions(_ context.Context, out api.SuppressionExport, to io.Writer) (api.Exported, error) {
+	_, err := fmt.Fprintf(to, "%s %s %s raw=%v\n", out.Format, out.Reason, out.Scope, out.Raw)
+	return api.Exported{Rows: 1}, err
+}
 
 // Events are thirty.
 func (e *engine) Events(_ context.Context, after uint64, limit int) ([]event.Event, error) {

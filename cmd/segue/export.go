@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -38,7 +39,9 @@ func (c *contactExport) Run(a *app) error {
 		_, err = m.ExportContacts(a.ctx, out, a.out)
 		return err
 	}
-	return show(a, func(ctx context.Context, m api.Methods) (api.Exported, error) { return c.save(ctx, m, out) },
+	return show(a, func(ctx context.Context, m api.Methods) (api.Exported, error) {
+		return save(c.File, func(w io.Writer) (api.Exported, error) { return m.ExportContacts(ctx, out, w) })
+	},
 		func(r api.Exported) error {
 			if r.Rows < 0 {
 				return a.say("exported %s to %s", c.Kind, c.File)
@@ -49,8 +52,8 @@ func (c *contactExport) Run(a *app) error {
 
 // save writes beside the file and renames at the end: what was cut off must not
 // pass for the whole. Nobody else may read it: it is about people.
-func (c *contactExport) save(ctx context.Context, m api.Methods, out api.Export) (done api.Exported, err error) {
-	f, err := os.CreateTemp(filepath.Dir(c.File), filepath.Base(c.File)+".*.part")
+func save(file string, export func(io.Writer) (api.Exported, error)) (done api.Exported, err error) {
+	f, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*.part")
 	if err != nil {
 		return done, fmt.Errorf("writing the export: %w", err)
 	}
@@ -59,10 +62,10 @@ func (c *contactExport) save(ctx context.Context, m api.Methods, out api.Export)
 			err = errors.Join(err, f.Close(), os.Remove(f.Name()))
 		}
 	}()
-	if done, err = m.ExportContacts(ctx, out, f); err != nil {
+	if done, err = export(f); err != nil {
 		return done, err
 	}
-	if err := errors.Join(f.Sync(), f.Close(), os.Rename(f.Name(), c.File)); err != nil {
+	if err := errors.Join(f.Sync(), f.Close(), os.Rename(f.Name(), file)); err != nil {
 		return done, fmt.Errorf("writing the export: %w", err)
 	}
 	return done, nil

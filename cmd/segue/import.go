@@ -18,25 +18,36 @@ import (
 	"github.com/seguemta/segue/mta/api"
 )
 
+// importFile is a file to import, and what came of it.
+type importFile struct {
+	File   string `arg:"" help:"CSV or JSON lines, gzip or not."`
+	DryRun bool   `help:"Check every row and say what would be done; change nothing."`
+}
+
 type contactImport struct {
-	File      string `arg:"" help:"CSV with a header, or JSON lines."`
+	importFile
 	Kind      string `help:"contacts, accounts, events or lists; by default the columns tell." placeholder:"KIND"`
 	List      string `help:"Put every address of the file on this list." placeholder:"NAME"`
 	Format    string `help:"csv or jsonl; by default the name tells." placeholder:"FORMAT"`
 	Delimiter string `help:"Between the fields of CSV: a comma, a semicolon, | or tab; by default the first line tells." placeholder:"CHARACTER"`
 	Raw       bool   `help:"Keep the apostrophes before cells that a spreadsheet would run."`
 	Batch     string `help:"Import batch that the contacts carry; by default the file's name." placeholder:"NAME"`
-	DryRun    bool   `help:"Check every row and say what would be done; change nothing."`
 }
 
 // Run sends a file to the engine.
 func (c *contactImport) Run(a *app) error {
-	return show(a, func(ctx context.Context, m api.Methods) (api.Imported, error) { return c.send(a, ctx, m) },
-		func(r api.Imported) error { return c.done(a, &r) })
+	return show(a, func(ctx context.Context, m api.Methods) (api.Imported, error) {
+		return c.send(a, func(rows io.Reader) (api.Imported, error) {
+			return m.ImportContacts(ctx, api.Import{
+				Name: filepath.Base(c.File), Kind: c.Kind, Format: c.Format, Delimiter: c.Delimiter, Raw: c.Raw,
+				List: c.List, Batch: c.Batch, DryRun: c.DryRun,
+			}, rows)
+		})
+	}, func(r api.Imported) error { return c.done(a, &r) })
 }
 
 // done says what an import did.
-func (c *contactImport) done(a *app, r *api.Imported) error {
+func (c *importFile) done(a *app, r *api.Imported) error {
 	did := "imported"
 	if c.DryRun {
 		did = "checked, nothing was changed:"
@@ -62,7 +73,7 @@ func (c *contactImport) done(a *app, r *api.Imported) error {
 }
 
 // errors prints the bad rows of a dry run, as compilers print theirs.
-func (c *contactImport) errors(a *app, r *api.Imported) error {
+func (c *importFile) errors(a *app, r *api.Imported) error {
 	for _, e := range r.Errors {
 		column := ""
 		if e.Column != "" {
@@ -79,15 +90,15 @@ func (c *contactImport) errors(a *app, r *api.Imported) error {
 }
 
 // send streams the file and keeps what the engine rejected.
-func (c *contactImport) send(a *app, ctx context.Context, m api.Methods) (api.Imported, error) { //nolint:revive // a is where to show progress
+func (c *importFile) send(a *app, upload func(io.Reader) (api.Imported, error)) (api.Imported, error) {
 	f, err := os.Open(c.File)
 	if err != nil {
-		return api.Imported{}, fmt.Errorf("reading the contacts: %w", err)
+		return api.Imported{}, fmt.Errorf("reading the file: %w", err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return api.Imported{}, fmt.Errorf("reading the contacts: %w", err)
+		return api.Imported{}, fmt.Errorf("reading the file: %w", err)
 	}
 	if info.IsDir() {
 		return api.Imported{}, fmt.Errorf("%s is a directory: name a file", c.File)
@@ -96,10 +107,7 @@ func (c *contactImport) send(a *app, ctx context.Context, m api.Methods) (api.Im
 	if e, ok := a.errors.(*os.File); ok && term.IsTerminal(int(e.Fd())) {
 		p.to = e
 	}
-	r, err := m.ImportContacts(ctx, api.Import{
-		Name: filepath.Base(c.File), Kind: c.Kind, Format: c.Format, Delimiter: c.Delimiter, Raw: c.Raw,
-		List: c.List, Batch: c.Batch, DryRun: c.DryRun,
-	}, p)
+	r, err := upload(p)
 	p.end()
 	if err != nil {
 		if _, refused := errors.AsType[*api.Error](err); !refused && !c.DryRun && p.sent > 0 {
@@ -127,10 +135,10 @@ func (e *interruptedError) Unwrap() error { return e.cause }
 // again goes behind the reason why an import ended early.
 const again = "; run the import again: it goes on where it was"
 
-func (c *contactImport) rejects() string { return c.File + ".rejected.csv" }
+func (c *importFile) rejects() string { return c.File + ".rejected.csv" }
 
 // rejected says where the bad rows are.
-func (c *contactImport) rejected(a *app, r *api.Imported) error {
+func (c *importFile) rejected(a *app, r *api.Imported) error {
 	if len(r.Rejects) == 0 {
 		return nil
 	}

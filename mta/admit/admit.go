@@ -61,9 +61,16 @@ type Segment struct {
 	Version uint64
 }
 
+// Mail is what decides whether a message may go to a contact at all.
+type Mail struct {
+	Stream string
+	Domain string // that signs
+	List   string // the mailing list it goes to; "" = none
+}
+
 // Contacts finds contacts. An error refuses the message for now.
 type Contacts interface {
-	Look(address rfc5321.Address, stream, domain string, now time.Time) (Contact, error)
+	Look(address rfc5321.Address, mail Mail, now time.Time) (Contact, error)
 }
 
 // Queue takes admitted mail; it returns after the synced commit.
@@ -106,7 +113,10 @@ type Options struct {
 	Pool     string            // where nothing else names one
 	Domains  map[string]bool   // our sending domains
 	Ramped   map[string]bool   // those with a warm-up plan of their own
-	Now      func() time.Time  // nil = time.Now
+	// Unsubscribe says that delivery adds List-Unsubscribe to marketing mail. Without it,
+	// marketing mail has to bring its own.
+	Unsubscribe bool
+	Now         func() time.Time // nil = time.Now
 }
 
 // Admitter admits messages. It is safe for concurrent use.
@@ -142,9 +152,9 @@ type draft struct {
 type stage func(*Admitter, *draft) error
 
 // stages are the stages in their order.
-func stages() [7]stage {
-	return [7]stage{
-		(*Admitter).readHeader, (*Admitter).checkHeader, (*Admitter).chooseStream, (*Admitter).checkSender,
+func stages() [8]stage {
+	return [8]stage{
+		(*Admitter).readHeader, (*Admitter).checkHeader, (*Admitter).chooseStream, (*Admitter).checkSender, (*Admitter).keepUnsubscribe,
 		(*Admitter).completeHeader, (*Admitter).lookUp, (*Admitter).chooseLane,
 	}
 }
@@ -164,7 +174,7 @@ func (a *Admitter) Admit(ctx context.Context, env *Envelope) (uint64, error) {
 		Message: store.Message{
 			Received: d.now, Sender: d.From, HeaderSize: headerSize, Stream: d.stream, Campaign: d.asked.campaign,
 			Credential: d.Credential, Metadata: d.asked.metadata, Domain: d.domain, EightBit: !ascii(d.body), UTF8: d.UTF8,
-			BodyHash: hash[:],
+			BodyHash: hash[:], List: d.asked.list,
 		},
 		Body:       data,
 		Recipients: d.recipients,

@@ -20,10 +20,12 @@ type desk struct {
 	*Admitter
 	people map[string]Contact // by local part
 	broken error
+	asked  Mail // what the last recipient was looked up for
 	got    *queue.Submission
 }
 
-func (d *desk) Look(a rfc5321.Address, _, _ string, _ time.Time) (Contact, error) {
+func (d *desk) Look(a rfc5321.Address, m Mail, _ time.Time) (Contact, error) {
+	d.asked = m
 	if c, ok := d.people[a.Local]; ok {
 		return c, d.broken
 	}
@@ -50,7 +52,7 @@ func newDesk(t testing.TB) *desk {
 			"trial": {Pool: "trials", Tiers: map[string]Target{"active": {Pool: "prime"}, "dormant": {Pool: "reengage", Plan: "gentle"}}},
 			"all":   {},
 		},
-		Tiers: map[string]string{"active": "good", "dead": "last"}, Domains: map[string]bool{"example.com": true, "example.org": true},
+		Tiers: map[string]string{"active": "good", "dead": "last"}, Domains: map[string]bool{"example.com": true, "example.org": true}, Unsubscribe: true,
 		Now: func() time.Time { return time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC) },
 	})
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/seguemta/segue/mta/rfc5321"
 )
@@ -41,9 +42,9 @@ func (f field) value() string {
 
 // asked is what the application asked for in X-Segue fields.
 type asked struct {
-	stream, segment, campaign, metadata string
-	notBefore, expires                  time.Time
-	seen                                map[string]bool // fields in lower case
+	stream, segment, campaign, metadata, list string
+	notBefore, expires                        time.Time
+	seen                                      map[string]bool // fields in lower case
 }
 
 // readHeader splits the message, and takes the X-Segue fields out. A header that
@@ -133,6 +134,8 @@ func (d *draft) take(f field) error {
 		d.asked.stream = v
 	case "x-segue-segment":
 		d.asked.segment = v
+	case "x-segue-list":
+		d.asked.list, err = v, listName(v)
 	case "x-segue-campaign":
 		d.asked.campaign, err = v, bound(v, maxName)
 	case "x-segue-metadata":
@@ -153,6 +156,14 @@ func (d *draft) take(f field) error {
 		return rfc5321.Refuse(550, rfc5321.EnhancedCode{5, 6, 0}, fmt.Sprintf("header field %s %v", f.name, err))
 	}
 	return nil
+}
+
+// listName checks the name of a mailing list as an import of contacts does.
+func listName(v string) error {
+	if strings.ContainsFunc(v, func(c rune) bool { return c == '|' || unicode.IsControl(c) }) {
+		return fmt.Errorf("has a | or a control character")
+	}
+	return bound(v, maxName)
 }
 
 func bound(v string, n int) error {

@@ -17,7 +17,7 @@ func (a *Admitter) lookUp(d *draft) error {
 	}
 	d.contacts = make([]Contact, len(d.to))
 	for i, to := range d.to {
-		c, err := a.o.Contacts.Look(to, d.stream, d.domain, d.now)
+		c, err := a.o.Contacts.Look(to, Mail{Stream: d.stream, Domain: d.domain, List: d.asked.list}, d.now)
 		if err != nil {
 			return fmt.Errorf("looking up a contact: %w", err)
 		}

@@ -55,6 +55,8 @@ type Methods interface {
 	Suppress(ctx context.Context, s Suppression) error
 	Lift(ctx context.Context, s Suppression) error
 	UndoSuppressions(ctx context.Context, u Undo) (Undone, error)
+	ImportSuppressions(ctx context.Context, in SuppressionImport, rows io.Reader) (Imported, error)
+	ExportSuppressions(ctx context.Context, out SuppressionExport, to io.Writer) (Exported, error)
 
 	ReloadBounceRules(ctx context.Context) (BounceRules, error)
 	ClassifyReply(ctx context.Context, q Reply) (Classified, error)
@@ -226,6 +228,7 @@ type Contact struct {
 	Source       string            `json:"source,omitempty"` // where the contact came from
 	Created      time.Time         `json:"created_at,omitzero"`
 	Consent      time.Time         `json:"consent_at,omitzero"`
+	ConsentBy    string            `json:"consent_source,omitempty"`
 	Tier         string            `json:"tier"`
 	TierReason   string            `json:"tier_reason"`
 	Stage        string            `json:"stage,omitempty"`            // that of the first segment with one that the contact is in
@@ -405,12 +408,12 @@ type SuppressionQuery struct {
 
 // Suppression is one reason why an address is not mailed.
 type Suppression struct {
-	Address  string    `json:"address"`          // "" once the contact was erased
-	Hash     string    `json:"hash,omitempty"`   // stands for an address that was erased; not asked when adding or lifting
-	Reason   string    `json:"reason,omitempty"` // when adding, "" = manual; not asked when lifting
-	Scope    string    `json:"scope,omitempty"`  // all | stream:NAME | domain:NAME; when adding, "" = all; when lifting, "" = every scope
-	Source   string    `json:"source,omitempty"`
-	Evidence string    `json:"evidence,omitempty"`
+	Address  string    `json:"address"`            // "" once the contact was erased
+	Hash     string    `json:"hash,omitempty"`     // stands for an address that was erased; not asked when adding or lifting
+	Reason   string    `json:"reason,omitempty"`   // when adding, "" = manual; not asked when lifting
+	Scope    string    `json:"scope,omitempty"`    // all | stream:NAME | domain:NAME | list:NAME; when adding, "" = all; when lifting, "" = every scope
+	Source   string    `json:"source,omitempty"`   // when lifting, who does
+	Evidence string    `json:"evidence,omitempty"` // when lifting, why; complaint, hard_bounce and unsubscribe are not lifted without
 	Created  time.Time `json:"created,omitzero"`
 	Expires  time.Time `json:"expires,omitzero"`
 }

@@ -319,11 +319,13 @@ func (c *Client) Suppress(ctx context.Context, s Suppression) error {
 	return c.post(ctx, "/api/v1/suppressions", s)
 }
 
-// Lift implements [Methods]. Address and scope count.
+// Lift implements [Methods]. Address, scope, source and evidence count.
 func (c *Client) Lift(ctx context.Context, s Suppression) error {
 	v := make(url.Values)
 	setParam(v, "address", s.Address)
 	setParam(v, "scope", s.Scope)
+	setParam(v, "source", s.Source)
+	setParam(v, "evidence", s.Evidence)
 	return c.do(ctx, call{method: http.MethodDelete, path: "/api/v1/suppressions", query: v})
 }
 

@@ -57,6 +57,7 @@ type Domain struct {
 	Backend    func() string // what makes the signatures now, a metric label; nil = "crypto/rsa"
 	ReturnPath string        // domain of the return path; "" = the submitted sender is kept
 	Complaints string        // address that messages ask to have complaints sent to (RFC 9477); "" = they do not ask
+	FeedbackID string        // who sends, in the Feedback-ID of marketing mail; "" = it has none
 }
 
 func (d Domain) backend() string {
@@ -85,6 +86,7 @@ type Options struct {
 	Domains    map[string]Domain
 	Tokens     *verp.Ring // nil = no return paths and references
 	Classifier Classifier
+	Marketing  Marketing
 	Network    netx.Network // nil = the operating system's, which dials anything: put a Guard in front
 	TLS        smtpclient.TLSPolicy
 	Timeouts   smtpclient.Timeouts

@@ -108,30 +108,32 @@ func (d *Deliverer) returnPath(job *queue.Job) rfc5321.Address {
 	return rfc5321.Address{Local: d.o.Tokens.Encode(verp.ReturnPath, job.MessageID, job.Recipients[0].ID.Recipient), Domain: domain}
 }
 
-// sign makes the header fields that go on top: signatures and reference.
+// sign makes the header fields that go on top: signatures, reference and those of
+// marketing mail.
 func (d *Deliverer) sign(job *queue.Job) ([]byte, error) {
 	domain := d.o.Domains[job.Message.Domain]
-	var ref []byte
+	own := d.listFields(job)
 	if d.o.Tokens != nil {
 		token := d.o.Tokens.Encode(verp.Reference, job.MessageID, job.Recipients[0].ID.Recipient)
-		ref = []byte("X-Segue-Ref: " + token + "\r\n")
+		ref := "X-Segue-Ref: " + token + "\r\n"
 		if domain.Complaints != "" && domain.Signer != nil { // RFC 9477 section 3.1: it has to be signed
-			ref = append(ref, "CFBL-Address: "+domain.Complaints+"; report=arf\r\nCFBL-Feedback-ID: "+token+"\r\n"...)
+			ref += "CFBL-Address: " + domain.Complaints + "; report=arf\r\nCFBL-Feedback-ID: " + token + "\r\n"
 		}
+		own = append([]byte(ref), own...)
 	}
 	if domain.Signer == nil {
-		return ref, nil
+		return own, nil
 	}
 	began := d.o.Now()
-	header := make([]byte, 0, len(ref)+int(job.Message.HeaderSize))
-	header = append(append(header, ref...), job.Body[:job.Message.HeaderSize]...)
+	header := make([]byte, 0, len(own)+int(job.Message.HeaderSize))
+	header = append(append(header, own...), job.Body[:job.Message.HeaderSize]...)
 	var hash dkim.BodyHash
 	if copy(hash[:], job.Message.BodyHash) != len(hash) {
 		hash = dkim.HashBody(job.Body[job.Message.HeaderSize:])
 	}
 	fields, err := domain.Signer.Sign(header, hash, began)
 	d.metrics.signed(domain.backend(), d.o.Now().Sub(began))
-	return append(fields, ref...), err
+	return append(fields, own...), err
 }
 
 // result says what the answers mean for each recipient.

@@ -90,6 +90,6 @@ func (e *Event) texts() [22]*string {
 }
 
 // rare lists the texts that few events have, in stored order.
-func (e *Event) rare() [2]*string {
-	return [2]*string{&e.Subject, &e.SendingDomain}
+func (e *Event) rare() [4]*string {
+	return [4]*string{&e.Subject, &e.SendingDomain, &e.Scope, &e.Hash}
 }

@@ -33,13 +33,13 @@ const (
 	Delayed    Kind = "delayed"    // a policy of its lane makes it wait: send window, cap; Reason, Next says until when
 	Relaned    Kind = "relaned"    // moved to another lane: tier, segment or pool changed
 
-	DSN           Kind = "dsn"            // a bounce mail came back later for a delivered recipient
-	Complained    Kind = "complained"     // an ARF report named the recipient
-	Unsubscribed  Kind = "unsubscribed"   // the recipient asked for no more of a stream
-	NotSpam       Kind = "not_spam"       // a report said that a message in the spam folder is none; it lifts nothing by itself
-	SuppressAdded Kind = "suppress_added" // an operator added a suppression
-	SuppressLift  Kind = "suppress_lifted"
-	Engaged       Kind = "engaged" // human engagement: click, reply, login, purchase
+	DSN           Kind = "dsn"             // a bounce mail came back later for a delivered recipient
+	Complained    Kind = "complained"      // an ARF report named the recipient
+	Unsubscribed  Kind = "unsubscribed"    // the recipient asked for no more of a stream
+	NotSpam       Kind = "not_spam"        // a report said that a message in the spam folder is none; it lifts nothing by itself
+	SuppressAdded Kind = "suppress_added"  // an operator or a rule added a suppression; Scope, Reason
+	SuppressLift  Kind = "suppress_lifted" // an operator or proven consent lifted one; Scope, Reason
+	Engaged       Kind = "engaged"         // human engagement: click, reply, login, purchase
 
 	CaseOpened  Kind = "case_opened"  // a complaint became a case of the register; Reason has its number, owner and due time
 	CaseOverdue Kind = "case_overdue" // nobody closed it in time
@@ -110,6 +110,8 @@ type Event struct {
 	Size     int64     `json:"size,omitempty"`
 	Token    string    `json:"token,omitempty"` // feedback: the token as it arrived
 	Batch    string    `json:"batch,omitempty"` // import batch of the contact
+	Scope    string    `json:"scope,omitempty"` // unsubscribed, suppress_added, suppress_lifted: what of
+	Hash     string    `json:"hash,omitempty"`  // head of what stands for the address, where only that is known
 
 	SendingDomain string `json:"sending_domain,omitempty"` // ours, that signs
 }

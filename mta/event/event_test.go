@@ -108,6 +108,23 @@ func TestStoredForm(t *testing.T) {
 	}
 }
 
+// TestStoredFormOfRareTexts holds the bytes of version 2, which an event with any of the
+// rare texts has: all of them, behind what version 1 has.
+func TestStoredFormOfRareTexts(t *testing.T) {
+	e := event.Event{Sequence: 9, Kind: event.Held, Subject: "a", SendingDomain: "b", Scope: "c", Hash: "d"}
+	const want = "02ffffffffffffffffff010468656c6400000000000000ffffffffffffffffff0100000000000000000000000000000000000000000000000161016201630164"
+	if got := hex.EncodeToString(e.Append(nil)); got != want {
+		t.Fatalf("stored as %s", got)
+	}
+	raw, err := hex.DecodeString(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := event.Decode(9, raw); err != nil || !reflect.DeepEqual(got, e) {
+		t.Fatalf("%+v, %v", got, err)
+	}
+}
+
 // TestTornValue: every prefix of a stored event is an error, none is a wrong event.
 func TestTornValue(t *testing.T) {
 	e := full(t)

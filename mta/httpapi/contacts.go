@@ -53,9 +53,8 @@ func rowTypes() []string {
 }
 
 func importContacts(m api.Methods, r *http.Request) (api.Imported, error) {
-	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || !slices.Contains(rowTypes(), mediaType) {
-		return api.Imported{}, api.Problem(http.StatusUnsupportedMediaType, "unsupported media type", "send one of "+strings.Join(rowTypes(), ", "))
+	if err := checkRowType(r); err != nil {
+		return api.Imported{}, err
 	}
 	q, err := parseQuery(r)
 	if err != nil {
@@ -75,6 +74,15 @@ func importContacts(m api.Methods, r *http.Request) (api.Imported, error) {
 		return api.Imported{}, err
 	}
 	return m.ImportContacts(r.Context(), in, r.Body)
+}
+
+// checkRowType refuses a body that is no rows.
+func checkRowType(r *http.Request) error {
+	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || !slices.Contains(rowTypes(), mediaType) {
+		return api.Problem(http.StatusUnsupportedMediaType, "unsupported media type", "send one of "+strings.Join(rowTypes(), ", "))
+	}
+	return nil
 }
 
 // checkRows says what is wrong with a kind and a format.

@@ -4,6 +4,7 @@ package httpapi
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -29,19 +30,21 @@ func exportEndpoint() endpoint {
 			s.fail(w, r, err)
 			return
 		}
-		s.export(w, r)
+		out, err := exportOf(r)
+		if err != nil {
+			s.fail(w, r, err)
+			return
+		}
+		s.export(w, r, out.MediaType(), func(ctx context.Context, to io.Writer) (api.Exported, error) {
+			return s.methods.ExportContacts(ctx, out, to)
+		})
 	}
 	return e
 }
 
 // export streams an answer. What fails before the first octet is a problem
 // document; afterwards only breaking off says that the rest is missing.
-func (s *server) export(w http.ResponseWriter, r *http.Request) {
-	out, err := exportOf(r)
-	if err != nil {
-		s.fail(w, r, err)
-		return
-	}
+func (s *server) export(w http.ResponseWriter, r *http.Request, mediaType string, run func(context.Context, io.Writer) (api.Exported, error)) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	go func() {
@@ -51,8 +54,8 @@ func (s *server) export(w http.ResponseWriter, r *http.Request) {
 		case <-ctx.Done():
 		}
 	}()
-	d := &download{ResponseWriter: w, control: http.NewResponseController(w), mediaType: out.MediaType()}
-	done, err := s.methods.ExportContacts(ctx, out, d)
+	d := &download{ResponseWriter: w, control: http.NewResponseController(w), mediaType: mediaType}
+	done, err := run(ctx, d)
 	switch {
 	case err == nil && !d.begun:
 		d.begin()

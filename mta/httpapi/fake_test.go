@@ -176,6 +176,26 @@ func (f *fake) Lift(_ context.Context, s api.Suppression) error {
 	return err
 }
 
+func (f *fake) ImportSuppressions(_ context.Context, in api.SuppressionImport, rows io.Reader) (api.Imported, error) {
+	if f.err != nil {
+		return answer1(f, api.Imported{}, in)
+	}
+	text, err := io.ReadAll(rows)
+	if err != nil {
+		return api.Imported{}, err
+	}
+	return answer1(f, api.Imported{Kind: "suppressions", Rows: 2, Rejected: 1, Errors: []api.ImportError{{Row: 2, Column: "email", Reason: "no @"}}, Rejects: []byte("row,column\n")}, in, len(text))
+}
+
+func (f *fake) ExportSuppressions(_ context.Context, out api.SuppressionExport, to io.Writer) (api.Exported, error) {
+	if f.err == nil {
+		if _, err := io.WriteString(to, "email\na@x.test\n"); err != nil {
+			return api.Exported{}, err
+		}
+	}
+	return answer1(f, api.Exported{Rows: 1}, out)
+}
+
 func (f *fake) UndoSuppressions(_ context.Context, u api.Undo) (api.Undone, error) {
 	return answer1(f, api.Undone{Lifted: 3, DryRun: true}, u)
 }

@@ -12,6 +12,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -139,7 +140,15 @@ func rounds(ctx context.Context) []round {
 			return nil, m.Suppress(ctx, api.Suppression{Address: odd, Reason: "manual", Scope: "stream:marketing", Evidence: "asked", Expires: day})
 		}},
 		{"Lift", func(m api.Methods) (any, error) {
-			return nil, m.Lift(ctx, api.Suppression{Address: odd, Scope: "all"})
+			return nil, m.Lift(ctx, api.Suppression{Address: odd, Scope: "all", Source: "ann", Evidence: "it asked"})
+		}},
+		{"ImportSuppressions", func(m api.Methods) (any, error) {
+			return call1(m.ImportSuppressions(ctx, api.SuppressionImport{Name: "x.csv", Format: "ses", Reason: "manual", Scope: "all", Expires: day.Truncate(time.Second), DryRun: true}, strings.NewReader("a@x.test\n")))
+		}},
+		{"ExportSuppressions", func(m api.Methods) (any, error) {
+			var text strings.Builder
+			done, err := m.ExportSuppressions(ctx, api.SuppressionExport{Format: "jsonl", Reason: "manual", Scope: "all", Raw: true}, &text)
+			return []any{text.String(), done}, err
 		}},
 		{"UndoSuppressions", func(m api.Methods) (any, error) {
 			return call1(m.UndoSuppressions(ctx, api.Undo{Provider: "google", Since: day, Until: day, Reason: odd, DryRun: true}))

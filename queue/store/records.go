@@ -71,6 +71,7 @@ type Message struct {
 	EightBit   bool
 	UTF8       bool
 	BodyHash   []byte // SHA-256 of the relaxed body (RFC 6376 section 3.4.4), for every signature
+	List       string // the mailing list it goes to; "" = none
 }
 
 // Recipient is one recipient that is not concluded. It has exactly one owner: the
@@ -118,6 +119,7 @@ type Counter struct {
 
 const (
 	messageVersion = 1
+	messageListed  = 2 // of a message to a mailing list: its name is behind BodyHash
 	rcptVersion    = 1
 	rcptWaiting    = 2 // of a recipient that waits for a policy: the fields behind Reply are there
 	rcptImported   = 3 // of a contact that an import made: behind those is its batch
@@ -127,7 +129,11 @@ const (
 )
 
 func (m *Message) append(b []byte) []byte {
-	b = append(b, messageVersion)
+	if m.List == "" {
+		b = append(b, messageVersion)
+	} else {
+		b = append(b, messageListed)
+	}
 	b = codec.AppendTime(b, m.Received)
 	b = codec.AppendString(b, m.Sender.Local)
 	b = codec.AppendString(b, m.Sender.Domain)
@@ -140,11 +146,20 @@ func (m *Message) append(b []byte) []byte {
 	}
 	b = codec.AppendBool(b, m.EightBit)
 	b = codec.AppendBool(b, m.UTF8)
-	return codec.AppendBytes(b, m.BodyHash)
+	b = codec.AppendBytes(b, m.BodyHash)
+	if m.List != "" {
+		b = codec.AppendString(b, m.List)
+	}
+	return b
 }
 
 func decodeMessage(v []byte) (Message, error) {
-	r, err := open("message header", v, messageVersion)
+	listed := len(v) > 0 && v[0] == messageListed
+	version := byte(messageVersion)
+	if listed {
+		version = messageListed
+	}
+	r, err := open("message header", v, version)
 	if err != nil {
 		return Message{}, err
 	}
@@ -157,6 +172,9 @@ func decodeMessage(v []byte) (Message, error) {
 	}
 	m.EightBit, m.UTF8 = r.Bool(), r.Bool()
 	m.BodyHash = append([]byte(nil), r.Bytes()...)
+	if listed {
+		m.List = r.String()
+	}
 	return m, closed("message header", r)
 }
 

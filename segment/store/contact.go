@@ -17,6 +17,7 @@ type Contact struct {
 	Source     string // where the contact came from
 	Created    time.Time
 	Consent    time.Time // zero = not known
+	ConsentBy  string    // where it was given: a form, a contract
 	Identified int64     // time of the newest tracking call that wrote attributes, in microseconds since 1970
 	Tags       []string  // sorted
 	Lists      []string  // sorted names of the lists the contact is on
@@ -71,12 +72,17 @@ type State struct {
 // account had name, domain and attributes.
 const (
 	contactLayout = 2
+	contactProven = 3 // with ConsentBy at its end
 	accountLayout = 2
 )
 
 // Append appends the record's binary form.
 func (c *Contact) Append(b []byte) []byte {
-	b = append(b, contactLayout)
+	if c.ConsentBy == "" {
+		b = append(b, contactLayout)
+	} else {
+		b = append(b, contactProven)
+	}
 	for _, s := range []string{c.Address, c.UserID, c.Batch, c.Zone, c.Language, c.Source} {
 		b = appendString(b, s)
 	}
@@ -87,7 +93,11 @@ func (c *Contact) Append(b []byte) []byte {
 	b = appendStrings(b, c.Lists)
 	b = appendEdges(b, c.Edges)
 	b = appendEdges(b, c.Former)
-	return appendBytes(b, c.Attributes)
+	b = appendBytes(b, c.Attributes)
+	if c.ConsentBy != "" {
+		b = appendString(b, c.ConsentBy)
+	}
+	return b
 }
 
 func appendEdges(b []byte, edges []Edge) []byte {
@@ -120,7 +130,7 @@ func (r *reader) edges() []Edge {
 // DecodeContact reads what [Contact.Append] wrote, now or in an older version.
 // Attributes are a part of value, not a copy. Errors wrap [ErrCorrupt].
 func DecodeContact(value []byte) (Contact, error) {
-	r, version := newReaderUpTo(contactLayout, value)
+	r, version := newReaderUpTo(contactProven, value)
 	if version == layout {
 		return firstContact(r)
 	}
@@ -130,6 +140,9 @@ func DecodeContact(value []byte) (Contact, error) {
 		Tags: r.strings(), Lists: r.strings(), Edges: r.edges(), Former: r.edges(),
 	}
 	c.Attributes = r.bytes()
+	if version == contactProven {
+		c.ConsentBy = r.string()
+	}
 	return c, r.done("contact")
 }
 

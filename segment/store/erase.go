@@ -129,6 +129,7 @@ const (
 	KindHit
 	KindSeries
 	KindEntered // when it came to be in a segment
+	KindSoft    // run of soft bounces
 )
 
 // EraseOwned removes every key that begins with a contact's or visitor's id, calls
@@ -149,6 +150,7 @@ func (b *Batch) EraseOwned(id uint64, count func(Kind)) [][]byte {
 		{prefixHeld, KindHit},
 		{prefixSeries, KindSeries},
 		{prefixEntered, KindEntered},
+		{prefixSoft, KindSoft},
 	} {
 		p := keyID(x.prefix, id)
 		left = append(left, p)

@@ -16,6 +16,7 @@ import "encoding/binary"
 //	                      attributes (cold: written by imports and identify calls)
 //	n/ID                  visitor: the record of a person whose address is not known yet, in the layout of a contact's. Its id
 //	                      comes from the same numbers, but nothing that reads c or h meets it
+//	s/ID                  run of soft bounces of a contact: score, first, last, last deferral; only of contacts that have one
 //	h/ID                  state: sends, engagement, bounces, complaints (hot: written by every event)
 //	xa/ADDRESS            contact id of an address key, 8 bytes (raw)
 //	xu/USER               contact or visitor id of a user id, 8 bytes (raw)
@@ -71,6 +72,7 @@ const (
 	prefixContact     = "c"
 	prefixVisitor     = "n"
 	prefixState       = "h"
+	prefixSoft        = "s"
 	prefixByAddress   = "xa"
 	prefixByUser      = "xu"
 	prefixByAnonymous = "xo"

@@ -92,7 +92,7 @@ func (s *Store) Suppressions(behind Hash, scope string, fn func(Suppression) err
 // SuppressionsOf returns the suppressions of one address.
 func (s *Store) SuppressionsOf(h Hash) ([]Suppression, error) {
 	var list []Suppression
-	p := keySuppression(h, "")
+	p := append([]byte(prefixSuppression), h[:len(Head{})]...)
 	err := s.suppressions(p, after(p), func(x Suppression) error {
 		list = append(list, x)
 		return nil

@@ -16,6 +16,14 @@ import (
 // address itself.
 type Hash [32]byte
 
+// Head is the beginning of a hash, which tells addresses apart as well: 88 keyed
+// bits do not collide. An unsubscribe link has room for no more, so a suppression that came
+// from one alone has a hash that goes on with zeros.
+type Head [11]byte
+
+// Head is the beginning of the hash.
+func (h *Hash) Head() Head { return Head(h[:len(Head{})]) }
+
 // HashAddress computes the hash of an address key.
 func HashAddress(secret []byte, addressKey string) Hash {
 	m := hmac.New(sha256.New, secret)
@@ -56,7 +64,7 @@ func (s *Hasher) User(user string) Hash { return s.Address("\x00u" + user) }
 // Suppression is one reason not to mail one address in one scope.
 type Suppression struct {
 	Hash     Hash
-	Scope    string // "all", "stream:NAME" or "domain:NAME"
+	Scope    string // "all", "stream:NAME", "domain:NAME" or "list:NAME"
 	Address  string // address key; "" once the contact was erased
 	Reason   string
 	Source   string // who said so: "event", "operator", "import", ...

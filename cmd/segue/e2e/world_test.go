@@ -52,6 +52,9 @@ retry = ["1s"]
 [http]
 address = "%[2]s:8025"
 token_file = "%[1]s/token"
+[public]
+address = "%[2]s:8080"
+url = "https://u.example.com"
 [[listener]]
 purpose = "submission"
 address = "%[2]s:2587"
