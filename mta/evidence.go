@@ -340,7 +340,10 @@ func (e *evidences) feedback(more map[evidence.Key]evidence.Counts, ev *event.Ev
 		return fmt.Errorf("reading the sent index: %w", err)
 	}
 	again := false
-	if err := e.before(ev, func(x *event.Event) { again = again || x.Kind == ev.Kind }); err != nil {
+	err = e.before(ev, func(x *event.Event) {
+		again = again || x.Kind == ev.Kind && (ev.Kind != event.DSN || hard(x)) // a program may have answered before
+	})
+	if err != nil {
 		return err
 	}
 	day := warmup.DayOf(sent.Time, e.zone)

@@ -14,7 +14,9 @@ import (
 
 	"github.com/seguemta/segue/config"
 	"github.com/seguemta/segue/mta/api"
+	"github.com/seguemta/segue/reputation/evidence"
 	"github.com/seguemta/segue/reputation/outage"
+	"github.com/seguemta/segue/reputation/warmup"
 	"github.com/seguemta/segue/segment"
 )
 
@@ -93,6 +95,8 @@ func TestOutage(t *testing.T) {
 		t.Errorf("left: %+v, %v", left, err)
 	}
 
+	// A day of good mail in short. What is being applied would bring the old doubt back.
+	w.settle("contacts", func() bool { durable, _ := w.mail.Durable(); return w.contacts.consumed() >= durable })
 	w.contacts.outages.mu.Lock()
 	w.contacts.outages.guard, w.contacts.outages.dirty = outage.New(outage.Default()), true
 	w.contacts.outages.mu.Unlock()
@@ -151,6 +155,7 @@ func TestRulesOfBounceMail(t *testing.T) {
 	path := w.arrived(1).From
 	for i, tt := range []struct{ mail, class, verdict, suppressed string }{
 		{absent, "AutoReply", "ignore", ""},
+		{string(bounceMail(path, "member@elsewhere.example")), "InvalidRecipient", "count", ""}, // no repetition of the answer
 		{old, "InvalidRecipient", "suppress", "hard_bounce all"},
 	} {
 		if r := w.report(path, []byte(tt.mail)); r.Code != 250 {
@@ -167,6 +172,17 @@ func TestRulesOfBounceMail(t *testing.T) {
 		if got := w.suppressions("ann@dest.example"); got != tt.suppressed {
 			t.Errorf("after %s: %q", tt.class, got)
 		}
+	}
+	w.settle("the evidence", func() bool { durable, _ := w.mail.Durable(); return w.evidence.consumed() >= durable })
+	sent, err := w.mail.SentRecord(w.sentID(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := evidence.Key{Scope: evidence.Source, Name: sent.Source, Provider: other(sent.Provider), Day: warmup.DayOf(sent.Time, w.evidence.zone)}
+	w.evidence.mu.Lock()
+	defer w.evidence.mu.Unlock()
+	if got := w.evidence.book.Counts(k); got.Bounced != 1 {
+		t.Errorf("the answer, and the bounce twice: %+v", got)
 	}
 }
 

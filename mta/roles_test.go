@@ -185,7 +185,7 @@ func TestReportsAreResolved(t *testing.T) {
 		if got := field(m, "CFBL-Address"); got != "fbl@bounce.example.com; report=arf" {
 			t.Errorf("CFBL-Address: %s", got)
 		}
-		if dk := strings.ReplaceAll(string(m.Data), "\r\n\t", ""); !strings.Contains(strings.ToLower(dk), "cfbl-address:cfbl-feedback-id") {
+		if dk := strings.NewReplacer("\r\n\t ", "", "\r\n\t", "").Replace(string(m.Data)); !strings.Contains(strings.ToLower(dk), "cfbl-address:cfbl-feedback-id") {
 			t.Errorf("the CFBL fields are not signed:\n%s", m.Data)
 		}
 		if r := w.report("fbl@bounce.example.com", x.send(m)); r.Code != 250 {

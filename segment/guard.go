@@ -58,10 +58,7 @@ func (t *tx) watch(events []event.Event) (kept func(), err error) {
 // provisional puts an end to a suppression.
 func provisional(x *store.Suppression, doubt Doubt) {
 	x.Expires = doubt.Until
-	x.Evidence = "provisional, " + doubt.Evidence + "; " + x.Evidence
-	if len(x.Evidence) > maxEvidence {
-		x.Evidence = x.Evidence[:maxEvidence]
-	}
+	x.Evidence = bounded("provisional, " + doubt.Evidence + "; " + x.Evidence)
 }
 
 // Span selects suppressions for hard bounces: those that mail events made at a

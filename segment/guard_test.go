@@ -155,6 +155,28 @@ func TestUndo(t *testing.T) {
 	}
 }
 
+// TestUndoLeavesWhatWasSaidBefore: a hard bounce takes the place of nothing that somebody
+// said, or undoing it would let mail out to them.
+func TestUndoLeavesWhatWasSaidBefore(t *testing.T) {
+	d := mem(t)
+	first := hardBounce(1, "", "google").Time
+	for i, reason := range []string{ReasonManual, ReasonUnsubscribe, ReasonComplaint, ReasonSoftBounce} {
+		if _, err := d.Suppress(addr(t, reason+"@g.example"), Suppression{Reason: reason, Created: first.Add(-time.Hour)}); err != nil {
+			t.Fatal(err)
+		}
+		apply(t, d, []event.Event{hardBounce(uint64(i+1), reason+"@g.example", "google")})
+	}
+	span := Span{Provider: "google", Since: first, Until: first.Add(time.Hour)}
+	if n, err := d.Undo(t.Context(), span, "undone", false); n != 1 || err != nil {
+		t.Errorf("%d undone, %v; want that of the one who only kept failing", n, err)
+	}
+	for _, reason := range []string{ReasonManual, ReasonUnsubscribe, ReasonComplaint} {
+		if _, ok := d.listed(t)[reason+"@g.example "+reason]; !ok {
+			t.Errorf("%s is gone: %+v", reason, d.listed(t))
+		}
+	}
+}
+
 // TestUndoOfMany: more than one write takes.
 func TestUndoOfMany(t *testing.T) {
 	d := mem(t)

@@ -330,6 +330,9 @@ type standing struct {
 func (s standing) covers(expires uint32, reason string) bool {
 	switch s.expires {
 	case expires:
+		if reason == ReasonHardBounce && s.reason != ReasonSoftBounce {
+			return true // it can be a provider's error and undone: what somebody said would go with it
+		}
 		return weight(reason) <= weight(s.reason)
 	case 0:
 		return true

@@ -244,7 +244,7 @@ func (f *faults) forgive(ctx context.Context) error {
 		return err
 	}
 	for i := 0; i < len(list); i += 3 {
-		err := f.w.api.Lift(ctx, api.Suppression{Address: list[i].Address, Scope: list[i].Scope})
+		err := f.w.api.Lift(ctx, api.Suppression{Address: list[i].Address, Scope: list[i].Scope, Evidence: "the mailbox is back"})
 		if err != nil && !isNotFound(err) {
 			return err
 		}
