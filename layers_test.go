@@ -33,6 +33,8 @@ mta/mx        mta/resolve
 segment/score segment/rule
 segment/templates segment/rule segment/score
 mta/simulate  mta/arf mta/dsn
+reputation/throttle reputation/bounce
+reputation/breaker reputation/bounce
 `
 
 // owners says who may import a dependency, or a package of ours that is not
