@@ -117,7 +117,7 @@ func (d *DB) Contact(addr rfc5321.Address, now time.Time) (Contact, error) {
 		return Contact{}, err
 	}
 	out.Segments = d.matches(rs, s)
-	out.Stage, out.StageBy = rs.stage(s)
+	out.Stage, out.StageBy = rs.set.Stage(s.in)
 	out.Suppressions, err = d.SuppressionsOf(addr)
 	return out, err
 }

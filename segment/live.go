@@ -346,7 +346,7 @@ func (rs *ruleset) ask(s *subject, which []int) {
 	}
 	for i := range rs.list {
 		if rs.list[i].referred {
-			s.refer(i, rs.list[i].roster.has(s.id))
+			rs.set.Refer(s.pairs, i, rs.list[i].roster.has(s.id))
 		}
 	}
 	s.in = s.asks.Ask(s.pairs, rs.choice(which), func(k int) { rs.count(s, k) })
@@ -378,29 +378,6 @@ func (rs *ruleset) judgeUpTo(s *subject, level int) time.Time {
 	rs.askUpTo(s, level)
 	next, _ := s.asks.NextChange()
 	return sooner(sooner(next, rs.turn(s)), rs.nextCounted(s, level))
-}
-
-// refer lets rules that refer to a segment know who is in it.
-func (s *subject) refer(i int, in bool) {
-	for _, v := range s.pairs {
-		v.Members.Set(i, in)
-	}
-	if s.set.Staged(i) {
-		for _, v := range s.pairs {
-			s.set.SetStage(v)
-		}
-	}
-}
-
-// stage is the stage of a subject whose segments were found, and the segment that
-// gives it; "" for none.
-func (rs *ruleset) stage(s *subject) (stage, by string) {
-	for i := range rs.list {
-		if c := &rs.list[i]; s.in.Has(i) && c.def.Stage != "" {
-			return c.def.Stage, c.def.Name
-		}
-	}
-	return "", ""
 }
 
 // sooner is the earlier of two instants, of which zero means never.

@@ -146,7 +146,7 @@ func (d *DB) referAll(rs *ruleset, s *subject) {
 	defer d.live.mu.RUnlock()
 	for i := range rs.list {
 		if at := d.live.current.find(rs.list[i].def.Name); at >= 0 {
-			s.refer(i, d.live.current.list[at].roster.has(s.id))
+			rs.set.Refer(s.pairs, i, d.live.current.list[at].roster.has(s.id))
 		}
 	}
 }

@@ -137,12 +137,7 @@ func (e *Evaluator) ask(place int) {
 		i := t.order[place]
 		e.in.Set(i, true)
 		if t.Referred(i) {
-			for _, v := range e.pairs {
-				v.Members.Set(i, true)
-			}
-			if t.Staged(i) {
-				t.setStages(e.pairs)
-			}
+			t.Refer(e.pairs, i, true)
 		}
 		return
 	}

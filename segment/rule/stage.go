@@ -4,6 +4,7 @@ package rule
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -57,16 +58,6 @@ func (t *Set) stageKey() string {
 
 const stageName = "stage"
 
-// Staged reports whether members of a segment are in a stage.
-func (t *Set) Staged(i int) bool {
-	for _, x := range t.stages {
-		if x.segment == i {
-			return true
-		}
-	}
-	return false
-}
-
 // Stage returns the stage of a contact that is in some segments: that of the first
 // of them, in the order of the definitions, that has one, and the name of that
 // segment; both are "" where none has.
@@ -79,21 +70,27 @@ func (t *Set) Stage(members Bits) (stage, by string) {
 	return "", ""
 }
 
-// SetStage puts the stage that follows from v.Members where rules read it. Call it
-// when the answer of a rule that is [Set.Staged] changed, before others are asked.
-func (t *Set) SetStage(v *Values) {
-	v.Slots[SlotStage] = Value{}
-	if stage, _ := t.Stage(v.Members); stage != "" {
-		v.Slots[SlotStage] = TextValue(stage)
+// Refer tells rules that refer to a segment whether a contact, given by its pairs, is
+// in it, and with that which stage it is in.
+func (t *Set) Refer(pairs []*Values, i int, in bool) {
+	for _, v := range pairs {
+		v.Members.Set(i, in)
+	}
+	if slices.ContainsFunc(t.stages, func(x staged) bool { return x.segment == i }) {
+		t.setStages(pairs)
 	}
 }
 
-// setStages does so for all pairs of a contact, where any segment has a stage.
+// setStages puts the stage that follows from Members where rules read it, if any
+// segment has one.
 func (t *Set) setStages(pairs []*Values) {
 	if len(t.stages) == 0 {
 		return
 	}
 	for _, v := range pairs {
-		t.SetStage(v)
+		v.Slots[SlotStage] = Value{}
+		if stage, _ := t.Stage(v.Members); stage != "" {
+			v.Slots[SlotStage] = TextValue(stage)
+		}
 	}
 }
