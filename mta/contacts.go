@@ -95,20 +95,9 @@ const eventPage = 2000
 
 // follow applies the queue's events to the contacts until ctx ends.
 func (c *contacts) follow(ctx context.Context) {
-	for ctx.Err() == nil {
-		_, changed := c.mail.Durable()
-		n, err := c.apply(ctx)
-		switch {
-		case err != nil && ctx.Err() == nil:
-			c.log.Error("applying events to contacts failed, marketing mail waits until it succeeds", slog.Any("error", err))
-			pause(ctx, time.Second)
-		case n == 0:
-			select {
-			case <-ctx.Done():
-			case <-changed:
-			}
-		}
-	}
+	followLog(ctx, c.mail, c.apply, func(err error) {
+		c.log.Error("applying events to contacts failed, marketing mail waits until it succeeds", slog.Any("error", err))
+	})
 }
 
 // apply takes the next page of events.
@@ -153,15 +142,5 @@ func (c *contacts) trim(ctx context.Context, now func() time.Time) {
 			c.log.Info("old events of contacts removed", slog.Int("events", n))
 		}
 		pause(ctx, trimEvery)
-	}
-}
-
-// pause waits for d or until ctx ends.
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
 	}
 }
