@@ -45,8 +45,13 @@ func (c *Client) ImportContacts(ctx context.Context, in Import, rows io.Reader) 
 	setParam(q, "batch", in.Batch)
 	setFlag(q, "raw", in.Raw)
 	setFlag(q, "dry_run", in.DryRun)
+	return c.upload(ctx, "/api/v1/contacts/import", q, rows)
+}
+
+// upload sends rows as they are read.
+func (c *Client) upload(ctx context.Context, path string, q url.Values, rows io.Reader) (Imported, error) {
 	return fetch[Imported](ctx, c, call{
-		method: http.MethodPost, path: "/api/v1/contacts/import", query: q,
+		method: http.MethodPost, path: path, query: q,
 		stream: io.MultiReader(rows), mediaType: "application/octet-stream", // a MultiReader: closing stays the caller's
 	})
 }
@@ -60,8 +65,13 @@ func (c *Client) ExportContacts(ctx context.Context, out Export, to io.Writer) (
 	setParam(q, "format", out.Format)
 	setFlag(q, "gzip", out.Gzip)
 	setFlag(q, "raw", out.Raw)
+	return c.exported(ctx, "/api/v1/contacts/export", q, to)
+}
+
+// exported writes rows as they arrive.
+func (c *Client) exported(ctx context.Context, path string, q url.Values, to io.Writer) (Exported, error) {
 	d := download{to: to}
-	err := c.do(ctx, call{method: http.MethodGet, path: "/api/v1/contacts/export", query: q, download: &d})
+	err := c.do(ctx, call{method: http.MethodGet, path: path, query: q, download: &d})
 	return Exported{Rows: d.rows}, err
 }
 

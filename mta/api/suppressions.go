@@ -5,7 +5,6 @@ package api
 import (
 	"context"
 	"io"
-	"net/http"
 	"net/url"
 	"time"
 )
@@ -42,10 +41,7 @@ func (c *Client) ImportSuppressions(ctx context.Context, in SuppressionImport, r
 		q.Set("expires", in.Expires.UTC().Format(time.RFC3339))
 	}
 	setFlag(q, "dry_run", in.DryRun)
-	return fetch[Imported](ctx, c, call{
-		method: http.MethodPost, path: "/api/v1/suppressions/import", query: q,
-		stream: io.MultiReader(rows), mediaType: "application/octet-stream", // a MultiReader: closing stays the caller's
-	})
+	return c.upload(ctx, "/api/v1/suppressions/import", q, rows)
 }
 
 // ExportSuppressions implements [Methods]: rows are written as they arrive. After an
@@ -56,7 +52,5 @@ func (c *Client) ExportSuppressions(ctx context.Context, out SuppressionExport, 
 	setParam(q, "reason", out.Reason)
 	setParam(q, "scope", out.Scope)
 	setFlag(q, "raw", out.Raw)
-	d := download{to: to}
-	err := c.do(ctx, call{method: http.MethodGet, path: "/api/v1/suppressions/export", query: q, download: &d})
-	return Exported{Rows: d.rows}, err
+	return c.exported(ctx, "/api/v1/suppressions/export", q, to)
 }
