@@ -8,21 +8,18 @@ import (
 	"github.com/seguemta/segue/mta/codec"
 )
 
-// Versions of an event: more has behind Segments the texts that few have, all of them.
+// Versions of an event: more has behind Segments the texts that few have, all of them;
+// most has behind these what acts and samples have.
 const (
 	version = 1
 	more    = 2
+	most    = 3
 )
 
 // Append appends the binary form of e without its Sequence, which is the key
 // it is stored under.
 func (e *Event) Append(b []byte) []byte {
-	v := byte(version)
-	for _, s := range e.rare() {
-		if *s != "" {
-			v = more
-		}
-	}
+	v := e.version()
 	b = append(b, v)
 	b = codec.AppendTime(b, e.Time)
 	b = codec.AppendString(b, string(e.Kind))
@@ -38,19 +35,43 @@ func (e *Event) Append(b []byte) []byte {
 		b = codec.AppendString(b, *s)
 	}
 	b = codec.AppendStrings(b, e.Segments)
-	if v == more {
+	if v >= more {
 		for _, s := range e.rare() {
 			b = codec.AppendString(b, *s)
 		}
 	}
+	if v >= most {
+		for _, s := range e.act() {
+			b = codec.AppendString(b, *s)
+		}
+		b = codec.AppendStrings(b, e.Sample)
+	}
 	return b
+}
+
+// version is the shortest form that has all of e.
+func (e *Event) version() byte {
+	for _, s := range e.act() {
+		if *s != "" {
+			return most
+		}
+	}
+	if len(e.Sample) > 0 {
+		return most
+	}
+	for _, s := range e.rare() {
+		if *s != "" {
+			return more
+		}
+	}
+	return version
 }
 
 // Decode reads what Append wrote. An unknown version or a corrupt value is an error.
 func Decode(sequence uint64, b []byte) (Event, error) {
 	r := codec.NewReader(b)
 	v := r.Byte()
-	if v != version && v != more {
+	if v < version || v > most {
 		return Event{}, fmt.Errorf("event %d: unknown version %d", sequence, v)
 	}
 	e := Event{Sequence: sequence}
@@ -68,10 +89,16 @@ func Decode(sequence uint64, b []byte) (Event, error) {
 		*s = r.String()
 	}
 	e.Segments = r.Strings()
-	if v == more {
+	if v >= more {
 		for _, s := range e.rare() {
 			*s = r.String()
 		}
+	}
+	if v >= most {
+		for _, s := range e.act() {
+			*s = r.String()
+		}
+		e.Sample = r.Strings()
 	}
 	if err := r.Err(); err != nil {
 		return Event{}, fmt.Errorf("event %d: %w", sequence, err)
@@ -92,4 +119,9 @@ func (e *Event) texts() [22]*string {
 // rare lists the texts that few events have, in stored order.
 func (e *Event) rare() [4]*string {
 	return [4]*string{&e.Subject, &e.SendingDomain, &e.Scope, &e.Hash}
+}
+
+// act lists the texts of automatic acts, in stored order.
+func (e *Event) act() [3]*string {
+	return [3]*string{&e.Act, &e.Evidence, &e.Undo}
 }

@@ -54,6 +54,8 @@ const (
 	OutageBegan    Kind = "outage_began"       // a provider says of too many that they do not exist: what it says is provisional; Provider, Reason
 	OutageEnded    Kind = "outage_ended"       // a provider is itself again; Provider, Reason
 	SuppressUndone Kind = "suppress_undone"    // an operator lifted what a provider had said in error; Provider, Reason
+	Throttled      Kind = "throttled"          // rules changed what a source may do at a provider, or an operator did; Act, Source, Provider, Reason, Evidence, Undo
+	Breaker        Kind = "breaker"            // a breaker or a canary of a segment, batch or campaign changed; Act, its name, Reason, Evidence, Undo
 	ClockFrozen    Kind = "clock_frozen"       // the wall clock was set: what ends by its date waits; Reason
 	ClockSettled   Kind = "clock_settled"      // the wall clock is believed again; Reason. Times of later events may be earlier
 )
@@ -114,6 +116,15 @@ type Event struct {
 	Hash     string    `json:"hash,omitempty"`  // head of what stands for the address, where only that is known
 
 	SendingDomain string `json:"sending_domain,omitempty"` // ours, that signs
+
+	// Of automatic acts, also of operators' ones in the same matter.
+	Act      string `json:"act,omitempty"`      // what was done; Reason says it to people
+	Evidence string `json:"evidence,omitempty"` // JSON: what it was done for
+	Undo     string `json:"undo,omitempty"`     // the command that undoes it
+
+	// Sample are the cohorts on trial that the recipient was let go for, such as
+	// "segment:trial"; few have any.
+	Sample []string `json:"sample,omitempty"`
 }
 
 // Cursor is a consumer's place in the log: the next event to read is

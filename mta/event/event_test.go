@@ -125,6 +125,23 @@ func TestStoredFormOfRareTexts(t *testing.T) {
 	}
 }
 
+// TestStoredFormOfActs holds the bytes of version 3, which an act or a recipient of a
+// sample has: what version 2 has, and behind it the act's texts and the cohorts.
+func TestStoredFormOfActs(t *testing.T) {
+	e := event.Event{Sequence: 9, Kind: event.Held, Act: "a", Evidence: "b", Undo: "c", Sample: []string{"d", "e"}}
+	const want = "03ffffffffffffffffff010468656c6400000000000000ffffffffffffffffff010000000000000000000000000000000000000000000000000000000161016201630201640165"
+	if got := hex.EncodeToString(e.Append(nil)); got != want {
+		t.Fatalf("stored as %s", got)
+	}
+	raw, err := hex.DecodeString(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := event.Decode(9, raw); err != nil || !reflect.DeepEqual(got, e) {
+		t.Fatalf("%+v, %v", got, err)
+	}
+}
+
 // TestTornValue: every prefix of a stored event is an error, none is a wrong event.
 func TestTornValue(t *testing.T) {
 	e := full(t)
@@ -185,7 +202,7 @@ func TestFinal(t *testing.T) {
 		event.Unsubscribed: false, event.NotSpam: false, event.CaseOpened: false, event.CaseOverdue: false, event.CaseClosed: false, event.SuppressAdded: false, event.SuppressLift: false, event.Engaged: false, event.Overdraft: false,
 		event.StageAdvanced: false, event.StageBack: false, event.StageHeld: false, event.StageReleased: false, event.SegmentIgnored: false,
 		event.OutageBegan: false, event.OutageEnded: false, event.SuppressUndone: false,
-		event.ClockFrozen: false, event.ClockSettled: false,
+		event.Throttled: false, event.Breaker: false, event.ClockFrozen: false, event.ClockSettled: false,
 	}
 	file, err := parser.ParseFile(token.NewFileSet(), "event.go", nil, 0)
 	if err != nil {
