@@ -18,8 +18,8 @@ type Public struct {
 	// One-click unsubscribe (RFC 8058) demands https.
 	URL string `toml:"url" format:"url"`
 
-	// The certificate chain in PEM, where the engine ends TLS itself. By default a proxy
-	// does, or the address is loopback.
+	// The certificate chain in PEM, where the engine ends TLS itself; renewed files are
+	// taken up within a minute. By default a proxy does, or the address is loopback.
 	CertFile Path `toml:"cert_file"`
 
 	// The private key of the certificate in PEM.

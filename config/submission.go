@@ -17,7 +17,8 @@ type Listener struct {
 	// loopback; elsewhere passwords would be readable, which is warned about.
 	TLS TLSMode `toml:"tls" default:"none" enum:"none,starttls,implicit"`
 
-	// The certificate chain in PEM, for starttls and implicit.
+	// The certificate chain in PEM, for starttls and implicit; renewed files are taken up
+	// within a minute.
 	CertFile Path `toml:"cert_file"`
 
 	// The private key of the certificate in PEM.

@@ -3,7 +3,6 @@
 package mta
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -166,18 +165,11 @@ func place(f *rule.Error) string {
 func checkFiles(c *config.Config) []config.Problem {
 	var list []config.Problem
 	for i, l := range c.Listeners {
-		if l.TLS == "" || l.TLS == "none" || l.CertFile == "" || l.KeyFile == "" {
-			continue
-		}
-		if _, err := tls.LoadX509KeyPair(string(l.CertFile), string(l.KeyFile)); err != nil {
-			at := fmt.Sprintf("listener[%d].cert_file", i)
-			if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
-				list = append(list, unreadable(c, at, err))
-			} else {
-				list = append(list, c.Problem(at, err.Error(), "cert_file and key_file must be a PEM certificate chain and its key"))
-			}
+		if l.TLS != "" && l.TLS != config.TLSNone {
+			list = append(list, checkCertificate(c, fmt.Sprintf("listener[%d]", i), l.CertFile, l.KeyFile)...)
 		}
 	}
+	list = append(list, checkCertificate(c, "public", c.Public.CertFile, c.Public.KeyFile)...)
 	if c.HTTP.TokenFile != "" {
 		if text, err := os.ReadFile(string(c.HTTP.TokenFile)); err != nil {
 			list = append(list, unreadable(c, "http.token_file", err))

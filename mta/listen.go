@@ -70,7 +70,7 @@ func (e *Engine) makeListeners() error {
 }
 
 func (e *Engine) newListener(l *config.Listener, accounts *submit.Accounts, bytes *smtpserver.Budget) (listener, error) {
-	tlsConfig, err := loadTLS(l)
+	tlsConfig, err := e.loadTLS(l)
 	if err != nil {
 		return nil, err
 	}
@@ -88,15 +88,15 @@ func (e *Engine) newListener(l *config.Listener, accounts *submit.Accounts, byte
 	})
 }
 
-func loadTLS(l *config.Listener) (*tls.Config, error) {
+func (e *Engine) loadTLS(l *config.Listener) (*tls.Config, error) {
 	if l.TLS == config.TLSNone || l.TLS == "" {
 		return nil, nil
 	}
-	cert, err := tls.LoadX509KeyPair(string(l.CertFile), string(l.KeyFile))
+	cert, err := newCertificate(l.CertFile, l.KeyFile, e.o.Now, e.log)
 	if err != nil {
-		return nil, fmt.Errorf("reading the certificate: %w", err)
+		return nil, err
 	}
-	return &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}, nil
+	return cert.config(), nil
 }
 
 // serveSMTP serves until ctx ends, then gives open transactions until hard ends.

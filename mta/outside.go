@@ -50,17 +50,24 @@ func (e *Engine) makePublic() error {
 		Tokens: links{e.optout, e.feedback.missed}, Rate: int(p.Rate.Count), Per: p.Rate.Per, Proxies: config.Prefixes(p.Proxies),
 		Logger: log, Registerer: e.o.Registry, Now: e.o.Now,
 	})
+	srv := public.NewServer(handler, log)
+	if p.CertFile != "" {
+		cert, err := newCertificate(p.CertFile, p.KeyFile, e.o.Now, log)
+		if err != nil {
+			return fmt.Errorf("[public]: %w", err)
+		}
+		srv.TLSConfig = cert.config()
+	}
 	address := p.Address.String()
 	ln, err := e.o.Network.Listen(context.Background(), address)
 	if err != nil {
 		return fmt.Errorf("binding public %s: %w", address, err)
 	}
 	e.onStop("public "+address, func() error { return closed(ln.Close()) })
-	srv := public.NewServer(handler, log)
 	bounded := public.Limit(ln, p.MaxConnections)
 	serve := func() error { return srv.Serve(bounded) }
-	if p.CertFile != "" {
-		serve = func() error { return srv.ServeTLS(bounded, string(p.CertFile), string(p.KeyFile)) }
+	if srv.TLSConfig != nil {
+		serve = func() error { return srv.ServeTLS(bounded, "", "") }
 	}
 	e.servers = append(e.servers, &server{name: "public " + address, purpose: "public", ln: ln, serve: func(ctx, hard context.Context) error {
 		return serveHTTP(ctx, hard, srv, serve)
