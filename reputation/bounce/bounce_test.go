@@ -5,6 +5,7 @@ package bounce
 import (
 	"encoding/csv"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -93,6 +94,31 @@ func TestLabels(t *testing.T) {
 		}
 		if row[1] == "" || row[2] == "" {
 			t.Errorf("%s: without a class or a reason", row[0])
+		}
+	}
+}
+
+func TestParseReply(t *testing.T) {
+	for text, want := range map[string]string{
+		"550 5.1.1 no such user": "550 5.1.1 no such user",
+		"421":                    "421 0.0.0 ",
+		"550-5.1.1 The account\n550-5.1.1 does not\r\n550 5.1.1 exist.": "550 5.1.1 The account does not exist.",
+		"554-mx.example poor reputation\nof your server":                "554 0.0.0 mx.example poor reputation of your server",
+		"550-5.1.1 one\n550 5.7.1 two":                                  "550 5.1.1 one 5.7.1 two",
+		"550 one\n250 two":                                              "",
+		"5500 one":                                                      "",
+		"199 one":                                                       "",
+		"-50 one":                                                       "",
+		"no such user":                                                  "",
+		"":                                                              "",
+		"no\n550 such user":                                             "",
+	} {
+		got := ""
+		if r, ok := ParseReply(text); ok {
+			got = fmt.Sprintf("%d %d.%d.%d %s", r.Code, r.Enhanced[0], r.Enhanced[1], r.Enhanced[2], r.Text)
+		}
+		if got != want {
+			t.Errorf("%q reads as %q, want %q", text, got, want)
 		}
 	}
 }

@@ -260,14 +260,32 @@ func (r *rule) check() error {
 	return nil
 }
 
-// ParseReply reads a reply as rules name them: code, status if any, text.
+// ParseReply reads a reply as rules name them: code, status if any, text. Of several
+// lines, as servers send and logs keep them, it takes the text of all: code and status,
+// which each line repeats, are read once.
 func ParseReply(s string) (rfc5321.Reply, bool) {
-	word, rest, _ := strings.Cut(s, " ")
-	code, err := strconv.Atoi(word)
-	if err != nil || code < 200 || code > 599 {
-		return rfc5321.Reply{}, false
+	var reply rfc5321.Reply
+	for line := range strings.Lines(s) {
+		code, text := cutCode(strings.TrimSpace(line))
+		switch enhanced, rest := rfc5321.CutEnhanced(text); {
+		case reply.Code == 0 && code == 0, code != 0 && reply.Code != 0 && code != reply.Code:
+			return rfc5321.Reply{}, false // none, or two
+		case reply.Code == 0:
+			reply = rfc5321.Reply{Code: code, Enhanced: enhanced, Text: rest}
+		case enhanced == reply.Enhanced:
+			reply.Text += " " + rest
+		default:
+			reply.Text += " " + text
+		}
 	}
-	reply := rfc5321.Reply{Code: code}
-	reply.Enhanced, reply.Text = rfc5321.CutEnhanced(rest)
-	return reply, true
+	return reply, reply.Code != 0
+}
+
+// cutCode splits a reply code off the front of a line; 0 where there is none.
+func cutCode(line string) (code int, text string) {
+	n, err := strconv.Atoi(line[:min(3, len(line))])
+	if err != nil || n < 200 || n > 599 || len(line) > 3 && line[3] != ' ' && line[3] != '-' {
+		return 0, line
+	}
+	return n, line[min(4, len(line)):]
 }
