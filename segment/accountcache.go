@@ -56,15 +56,9 @@ func (d *DB) knownAccount(id uint64) (*knownAccount, error) {
 
 // takeApart decodes the attributes of an account that are declared.
 func (d *DB) takeApart(id uint64, record *store.Account) (*knownAccount, error) {
-	slots := make([]rule.Value, d.schema.Len())
-	if err := d.schema.Decode(record.Attributes, slots); err != nil {
-		return nil, fmt.Errorf("reading attributes of account %d: %w", id, err)
-	}
 	a := &knownAccount{record: *record}
-	for slot, v := range slots {
-		if v.Type() != rule.Missing {
-			a.values = append(a.values, attribute{slot, v})
-		}
+	if err := d.schema.Each(record.Attributes, func(slot int, v rule.Value) { a.values = append(a.values, attribute{slot, v}) }); err != nil {
+		return nil, fmt.Errorf("reading attributes of account %d: %w", id, err)
 	}
 	return a, nil
 }

@@ -162,7 +162,11 @@ func (t *tx) apply(e *event.Event) error {
 	if id != 0 {
 		t.causes[id] = string(e.Kind)
 	}
-	if id != 0 && e.Kind != event.Accepted && e.Kind != event.Unsubscribed {
+	switch {
+	case id == 0 || e.Kind == event.Unsubscribed:
+	case e.Kind == event.Accepted:
+		t.admitted(id, k, e)
+	default:
 		t.count(id, k, e)
 	}
 	t.feedback(id, k, e)
@@ -173,6 +177,18 @@ func (t *tx) apply(e *event.Event) error {
 		t.learnDelivery(addr.Domain, e.Time)
 	}
 	return t.mailEvent(id, e)
+}
+
+// admitted notes a change of tier that came between the look of admission and the
+// event of the mail. Who follows the flips may have gone by when the mail was not
+// queued yet, and where an import made the contact in between there was no flip at all.
+func (t *tx) admitted(id uint64, addressKey string, e *event.Event) {
+	st, now := t.peek(id), t.d.settled()
+	is := t.d.tiers.Of(history(&st), now).String()
+	if e.Tier == "" || e.Tier == is {
+		return
+	}
+	t.flip(store.Flip{Time: now, Contact: id, Address: addressKey, Kind: FlipTier, From: e.Tier, To: is, Cause: string(e.Kind)})
 }
 
 // count folds an event into a contact's state and notes a change of tier.

@@ -74,6 +74,31 @@ func TestTierFollowsEventsAndTime(t *testing.T) {
 	}
 }
 
+// TestMailAdmittedByAnOldTierIsTold holds that queued mail hears of a tier that its
+// contact got after admission had looked, however the two met: here an import made
+// the contact of whom the event of the mail had not come yet.
+func TestMailAdmittedByAnOldTierIsTold(t *testing.T) {
+	d := open(t, testOptions(t, vfs.NewMem()))
+	defer d.Close()
+	importRow(t, d, "1.csv", "email,first_sent_at,last_engaged_at\na@example.com,2026-05-31,2026-05-31\n")
+	if flips := told(t, d); len(flips) != 0 {
+		t.Fatalf("the import of somebody new: %v", flips)
+	}
+	apply(t, d, log(
+		event.Event{Kind: event.Accepted, Address: "a@example.com", Tier: "new"},
+		event.Event{Kind: event.Accepted, Address: "a@example.com", Tier: "active"},
+		event.Event{Kind: event.Accepted, Address: "a@example.com"}, // of mail that obeys no tiers
+		event.Event{Kind: event.Accepted, Address: "b@example.com", Tier: "new"},
+	))
+	flips := told(t, d)
+	if len(flips) != 1 {
+		t.Fatalf("%d flips: %v", len(flips), flips)
+	}
+	if f := flips[0]; f.Kind != FlipTier || f.Address != "a@example.com" || f.From != "new" || f.To != "active" || f.Cause != "accepted" {
+		t.Errorf("%+v", f)
+	}
+}
+
 // TestAForeignIDBlamesNobody holds that a contact id from another contacts store
 // (lost and made anew while mail waited) is not taken for the one that now has it.
 func TestAForeignIDBlamesNobody(t *testing.T) {

@@ -135,7 +135,7 @@ func (t *tx) backfill(id uint64) error {
 func (t *tx) keepAll(list []record) {
 	for i := range list {
 		if _, missed := t.d.live.missed[list[i].id]; !missed {
-			t.b.Series(list[i].id, list[i].list)
+			t.putSeries(list[i].id, list[i].list)
 		}
 	}
 }

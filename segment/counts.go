@@ -121,17 +121,6 @@ func (rs *ruleset) highest() int {
 	return top
 }
 
-// affected returns the rules to ask when something about a contact changed: all,
-// where that may change what its colleagues are asked about.
-func (rs *ruleset) affected(what rule.Change) []int {
-	which := rs.set.Affected(what)
-	what.Segments = which
-	if len(rs.set.AffectedCounted(what)) > 0 {
-		return rs.every
-	}
-	return which
-}
-
 // countedBy asks one condition of each pair of a subject, and gives the rules the
 // count that follows.
 func (rs *ruleset) countedBy(s *subject, k int) {

@@ -49,7 +49,7 @@ type Contact struct {
 	Attributes    map[string]rule.Value `json:"attributes"`         // by full name: contact.x, account.x
 	Scores        *Scores               `json:"scores,omitempty"`   // absent where no [[score]] is configured
 	Hits          []Hit                 `json:"hits,omitempty"`     // the newest opens and clicks, and what they were taken for
-	Segments      []Match               `json:"segments"`
+	Segments      []*Match              `json:"segments"`
 	Suppressions  []Suppression         `json:"suppressions"`
 }
 

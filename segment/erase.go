@@ -259,7 +259,7 @@ func (e *erasure) members() {
 			switch {
 			case rs == l.current:
 				e.n.Segments++
-				t.membership(c, &subject{id: e.id}, false, e.x.At)
+				t.membership(c, e.id, "", false, e.x.At)
 			case c.roster.generation == l.build.Generation && e.id <= l.build.Cursor:
 				t.b.Delta(c.roster.id, e.id, false)
 			}

@@ -6,9 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
-	"slices"
 	"strings"
 	"time"
 
@@ -27,8 +25,9 @@ type Event = rule.Event
 
 // storedEvent is an event as the store keeps it.
 func (d *DB) storedEvent(e *rule.Event) *store.Event {
-	record := d.schema.Encode(nil, rule.Contact, nil)
-	for _, name := range slices.Sorted(maps.Keys(e.Properties)) {
+	var room [namesRoom]string
+	record := d.schema.Encode(make([]byte, 0, 128), rule.Contact, nil)
+	for _, name := range sortedNames(room[:0], e.Properties) {
 		record = rule.AppendNamed(record, name, e.Properties[name])
 	}
 	return &store.Event{Time: e.Time, Name: e.Name, Message: e.Message, Account: e.Account, Properties: record}

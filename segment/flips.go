@@ -8,7 +8,7 @@ import "github.com/seguemta/segue/segment/store"
 const (
 	FlipSuppressed = "suppressed" // a suppression was added; Scope
 	FlipLifted     = "lifted"     // a suppression was removed; Scope
-	FlipTier       = "tier"       // the tier is another; From, To; cause "time" where no event did it
+	FlipTier       = "tier"       // the tier is another, or was when mail was admitted; From, To; cause "time" where no event did it
 	FlipEntered    = "entered"    // the contact came to be in a segment; Segment, Version
 	FlipLeft       = "left"       // it is no longer in it
 	FlipRebuilt    = "rebuilt"    // a segment was defined anew, and has the members of its new rule; Contact is 0

@@ -94,23 +94,25 @@ func (t *tx) learn(p *prepared, id, account uint64) error {
 	if err != nil {
 		return err
 	}
-	c := *have
-	if err := t.describe(&c, p); err != nil {
+	c := &t.draft
+	*c = *have
+	if err := t.describe(c, p); err != nil {
 		return err
 	}
-	if err := t.saas(p, id, account, &c); err != nil {
+	if err := t.saas(p, id, account, c); err != nil {
 		return err
 	}
 	joins := p.kind == CallGroup || p.kind == CallIdentify && (p.firm.id != "" || p.firm.name != "")
 	if joins && account != 0 {
-		if err := t.join(id, &c, account, store.Edge{Since: p.at, Told: p.at}); err != nil {
+		if err := t.join(id, c, account, store.Edge{Since: p.at, Told: p.at}); err != nil {
 			return err
 		}
 	}
-	if !sameRecord(have, &c) {
-		t.put(id, &c)
+	if !sameRecord(have, c) {
+		next := *c
+		t.put(id, &next)
 	}
-	if c.Address == "" {
+	if c.Address == "" || p.person.consent.IsZero() {
 		return nil // no mail of a visitor can have been unsubscribed from
 	}
 	return t.consented(id, addressKey(c.Address), consent{p.person.consent, p.person.consentBy, p.at})

@@ -175,8 +175,8 @@ func (im *importer) create(t *tx, r *row, account uint64) (effect, error) {
 	return im.making(key), nil
 }
 
-// flip notes a change of tier, as events do. A contact that the import makes
-// has no mail that could care.
+// flip notes a change of tier, as events do. Mail of a contact that the import makes
+// may be queued already: it is told when its event comes, see [tx.admitted].
 func (im *importer) flip(t *tx, id uint64, r *row, before, after *store.State) {
 	from := t.d.tiers.Of(history(before), im.p.At)
 	to := t.d.tiers.Of(history(after), im.p.At)

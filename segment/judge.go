@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/seguemta/segue/segment/rule"
 	"github.com/seguemta/segue/segment/store"
 	"github.com/seguemta/segue/segment/tier"
 )
@@ -59,12 +58,10 @@ type judging struct {
 
 // verdict is what was found out about a contact, the last time it was judged.
 type verdict struct {
-	address string
-	read    bool // the address is that of its record
-	armed   armed
-	next    time.Time
-	moves   []move
-	ahead   []move // in what is built
+	armed armed
+	next  time.Time
+	moves []move
+	ahead []move // in what is built
 }
 
 // move is a segment that a contact enters or leaves.
@@ -136,44 +133,36 @@ func (t *tx) judgeOne(id uint64, now time.Time) error {
 	if at, _, ok := t.d.tiers.NextChange(h, now); ok {
 		v.next = at
 	}
-	if which := t.affected(id, written, changed); written || len(which) > 0 || t.d.live.next != nil && (changed || t.fed[id] != nil) {
-		return t.judgeRules(id, now, which, v)
+	if x := t.affected(id, written, changed); written || len(x.which) > 0 || t.d.live.next != nil && (changed || t.fed[id] != nil) {
+		return t.judgeRules(id, now, x, v)
 	}
 	return nil
 }
 
-// affected is the rules that may answer differently for a contact, nil for none:
-// all where its record was written, else those that read what changed.
-func (t *tx) affected(id uint64, written, tier bool) []int {
+// affected is the rules that may answer differently for a contact: all where its
+// record was written, else those that read what changed.
+func (t *tx) affected(id uint64, written, tier bool) *asked {
 	rs := t.d.live.current
-	f := t.fed[id]
-	switch {
-	case written:
-		return rs.every
-	case f == nil || len(f.current) == 0:
-		if tier && len(rs.byTier) > 0 {
-			return rs.byTier
-		}
-		return nil
+	if written {
+		return rs.all
 	}
-	what := rule.Change{Series: f.current}
-	if tier {
-		what.Slots = []int{rule.SlotTier}
+	var series []int
+	if f := t.fed[id]; f != nil {
+		series = f.current
 	}
-	return rs.affected(what)
+	return rs.askedAfter(series, tier)
 }
 
 // judgeRules asks some of the rules about a contact.
-func (t *tx) judgeRules(id uint64, now time.Time, which []int, v *verdict) error {
+func (t *tx) judgeRules(id uint64, now time.Time, x *asked, v *verdict) error {
 	l := &t.d.live
 	s := t.d.subject(l.current)
 	defer t.d.subjects.Put(s)
-	if _, _, err := s.read(t.d, t, id, now); err != nil {
+	if err := s.readFor(x, t.d, t, id, now); err != nil {
 		return err
 	}
-	v.address, v.read = s.address, true
-	v.next = sooner(v.next, l.current.judge(s, which))
-	for _, i := range which {
+	v.next = sooner(v.next, l.current.judge(s, x))
+	for _, i := range x.which {
 		c := &l.current.list[i]
 		if c.roster != nil && !c.frozen && s.in.Has(i) != c.roster.has(id) {
 			v.moves = append(v.moves, move{c, s.in.Has(i)})
@@ -210,9 +199,15 @@ func (t *tx) judgeNext(id uint64, now time.Time, v *verdict) error {
 // pronounce notes what came of judging a contact.
 func (t *tx) pronounce(id uint64, v *verdict, now time.Time) error {
 	have, known := t.d.mem.armed(id)
-	for _, m := range v.moves {
-		t.moves = append(t.moves, moved{m.c.roster, id, m.in})
-		t.membership(m.c, &subject{id: id, address: v.address}, m.in, now)
+	if len(v.moves) > 0 {
+		key, err := t.keyOf(id)
+		if err != nil {
+			return err
+		}
+		for _, m := range v.moves {
+			t.moves = append(t.moves, moved{m.c.roster, id, m.in})
+			t.membership(m.c, id, key, m.in, now)
+		}
 	}
 	for _, m := range v.ahead {
 		t.moves = append(t.moves, moved{m.c.roster, id, m.in})
@@ -224,7 +219,7 @@ func (t *tx) pronounce(id uint64, v *verdict, now time.Time) error {
 	}
 	a := v.armed
 	if known && before != a.tier {
-		if err := t.tierByTime(id, now, v, before, a.tier); err != nil {
+		if err := t.tierByTime(id, now, before, a.tier); err != nil {
 			return err
 		}
 	}
@@ -235,30 +230,36 @@ func (t *tx) pronounce(id uint64, v *verdict, now time.Time) error {
 	return nil
 }
 
-// membership notes that a contact entered or left a segment.
-func (t *tx) membership(c *compiled, s *subject, in bool, now time.Time) {
+// keyOf is the address key of a contact.
+func (t *tx) keyOf(id uint64) (string, error) {
+	c, err := t.contact(id)
+	if err != nil {
+		return "", err
+	}
+	return addressKey(c.Address), nil
+}
+
+// membership notes that a contact, of which the key is that of its address, entered
+// or left a segment.
+func (t *tx) membership(c *compiled, id uint64, key string, in bool, now time.Time) {
 	kind := FlipLeft
 	if in {
 		kind = FlipEntered
 	}
 	t.flip(store.Flip{
-		Time: now, Contact: s.id, Address: addressKey(s.address), Kind: kind, Cause: t.why(s.id),
+		Time: now, Contact: id, Address: key, Kind: kind, Cause: t.why(id),
 		Segment: c.def.Name, Version: c.def.Version,
 	})
 }
 
 // tierByTime notes a change of tier that no event has told of.
-func (t *tx) tierByTime(id uint64, now time.Time, v *verdict, from, to tier.Tier) error {
-	address := v.address
-	if !v.read {
-		c, err := t.contact(id)
-		if err != nil {
-			return err
-		}
-		address = c.Address
+func (t *tx) tierByTime(id uint64, now time.Time, from, to tier.Tier) error {
+	key, err := t.keyOf(id)
+	if err != nil {
+		return err
 	}
 	t.flip(store.Flip{
-		Time: now, Contact: id, Address: addressKey(address), Kind: FlipTier,
+		Time: now, Contact: id, Address: key, Kind: FlipTier,
 		From: from.String(), To: to.String(), Cause: causeTime,
 	})
 	return nil

@@ -47,10 +47,11 @@ type live struct {
 type ruleset struct {
 	list   []compiled // in order; their numbers are those of the set
 	set    *rule.Set
-	every  []int // all, referred-to ones first
-	byTier []int // of those, the ones that read the tier
-	scored bool  // one of them reads a score
-	ranked bool  // that of the account
+	every  []int              // all, referred-to ones first
+	all    *asked             // the same
+	asked  map[changed]*asked // what was asked lately, by what had changed; d.write guards it
+	scored bool               // one of them reads a score
+	ranked bool               // that of the account
 
 	scores *score.Model
 	levels []float64 // that the score of an account is compared with
@@ -70,6 +71,7 @@ type compiled struct {
 	rule     *rule.Rule // nil where err is set
 	referred bool       // other rules refer to it
 	def      Definition
+	match    Match // what admission is told of who is in it
 	err      error
 	identity [16]byte
 	removed  bool    // no longer configured: it goes with the next swap
@@ -114,13 +116,13 @@ func (d *DB) compileAll(defs []Definition) (*ruleset, error) {
 	}
 	rs := &ruleset{set: d.schema.CompileSet(rules)}
 	rs.every = rs.set.Order()
-	rs.byTier = rs.affected(rule.Change{Slots: []int{rule.SlotTier}})
+	rs.all = &asked{which: rs.every, whole: true}
 	rs.tallies, rs.top = make([]*tally, len(rs.set.Counted())), rs.highest()
 	rs.scored = rs.reads("score", "fit", "behaviour", "account_score")
 	rs.scores, rs.ranked = d.scores, d.scores != nil && rs.reads("account_score")
 	rs.levels, rs.others = rs.set.Levels("account_score")
 	for i := range defs {
-		c := compiled{def: defs[i], rule: rs.set.Rule(i), referred: rs.set.Referred(i), err: rs.set.Err(i)}
+		c := compiled{def: defs[i], match: Match{defs[i].Name, defs[i].Version}, rule: rs.set.Rule(i), referred: rs.set.Referred(i), err: rs.set.Err(i)}
 		c.identity = d.identify(&c, rs.set.Key(i))
 		rs.list = append(rs.list, c)
 	}
@@ -163,7 +165,7 @@ func (rs *ruleset) find(name string) int {
 
 // choose notes which rules can be asked at each level, and which members count.
 func (rs *ruleset) choose() {
-	rs.served, rs.frozen = make(rule.Bits, len(rs.list)/64+1), rs.frozen[:0]
+	rs.served, rs.frozen, rs.asked = make(rule.Bits, len(rs.list)/64+1), rs.frozen[:0], map[changed]*asked{}
 	for i := range rs.list {
 		c := &rs.list[i]
 		rs.served.Set(i, !c.removed)
@@ -185,8 +187,8 @@ func (rs *ruleset) choice(which []int) rule.Selection {
 // ask asks some rules about a subject; s.in has their answers. What the others
 // say comes from the members, and what is asked of contacts from what was counted:
 // the caller holds d.write, unless all are asked.
-func (rs *ruleset) ask(s *subject, which []int) {
-	if len(which) == len(rs.every) {
+func (rs *ruleset) ask(s *subject, x *asked) {
+	if len(x.which) == len(rs.every) {
 		rs.askUpTo(s, rs.top)
 		return
 	}
@@ -195,7 +197,7 @@ func (rs *ruleset) ask(s *subject, which []int) {
 			rs.set.Refer(s.pairs, i, rs.list[i].roster.has(s.id))
 		}
 	}
-	s.in = s.asks.Ask(s.pairs, rs.choice(which), func(k int) { rs.count(s, k) })
+	s.in = s.asks.Ask(s.pairs, x.choice, func(k int) { rs.count(s, k) })
 }
 
 // askUpTo asks all rules up to a level, and the conditions about contacts that
@@ -210,11 +212,11 @@ func (rs *ruleset) askUpTo(s *subject, level int) {
 
 // judge is ask, and returns the first instant after which time alone may change
 // one of the answers, zero for never.
-func (rs *ruleset) judge(s *subject, which []int) time.Time {
-	if len(which) == len(rs.every) {
+func (rs *ruleset) judge(s *subject, x *asked) time.Time {
+	if len(x.which) == len(rs.every) {
 		return rs.judgeUpTo(s, rs.top)
 	}
-	rs.ask(s, which)
+	rs.ask(s, x)
 	next, _ := s.asks.NextChange()
 	return sooner(next, rs.turn(s))
 }

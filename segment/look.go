@@ -12,11 +12,14 @@ import (
 	"github.com/seguemta/segue/segment/tier"
 )
 
-// Match is a segment that a contact is in.
+// Match is a segment that a contact is in. All who look at one share it.
 type Match struct {
 	Name    string `json:"name"`
 	Version uint64 `json:"version"` // of the rule that said so
 }
+
+// String is the name of the segment.
+func (m *Match) String() string { return m.Name }
 
 // View is what admission needs to know about one recipient.
 type View struct {
@@ -24,7 +27,7 @@ type View struct {
 	Known      bool         // a contact with the address exists
 	Address    string       // as the contact was first written; as given where unknown
 	Tier       string       // "new" where unknown
-	Segments   []Match      // every segment the contact is in, in order
+	Segments   []*Match     // every segment the contact is in, in order
 	First      string       // name of the first of them, which decides the lane; "" = none
 	Suppressed *Suppression // why the mail may not go; nil = it may
 	Person     Person       // where it lives and whose it is
@@ -46,7 +49,7 @@ func (d *DB) Look(addr rfc5321.Address, mail Mail, now time.Time) (View, error) 
 	v := View{Address: addr.String()}
 	h := d.hashes.Address(k)
 	v.Suppressed = d.mem.suppressed(&h, &mail, now)
-	id, have, err := d.locate(0, k)
+	id, have, err := d.locate(0, k, d.read)
 	if err != nil {
 		return View{}, err
 	}
@@ -75,8 +78,8 @@ func orCorrupt(err error) error {
 }
 
 // matches evaluates every segment that mail goes by, in order.
-func (d *DB) matches(rs *ruleset, s *subject) []Match {
-	rs.ask(s, rs.every)
+func (d *DB) matches(rs *ruleset, s *subject) []*Match {
+	rs.ask(s, rs.all)
 	for _, i := range rs.frozen {
 		s.in.Set(i, d.member(&rs.list[i], s.id))
 	}
@@ -88,11 +91,10 @@ func (d *DB) matches(rs *ruleset, s *subject) []Match {
 	if n == 0 {
 		return nil
 	}
-	list := make([]Match, 0, n)
+	list := make([]*Match, 0, n)
 	for w, word := range s.in {
 		for ; word != 0; word &= word - 1 {
-			c := &rs.list[w<<6+bits.TrailingZeros64(word)]
-			list = append(list, Match{Name: c.def.Name, Version: c.def.Version})
+			list = append(list, &rs.list[w<<6+bits.TrailingZeros64(word)].match)
 		}
 	}
 	return list

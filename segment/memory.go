@@ -37,11 +37,13 @@ type memory struct {
 const chunkSize = 4096
 
 // chunk is the contacts of neighbouring ids: their state, the second of their
-// entry in the wheel (0 = none), and the tier they were last judged to have.
+// entry in the wheel (0 = none), the tier they were last judged to have, and of
+// which it is known that the store has no series.
 type chunk struct {
-	states [chunkSize]store.State
-	armed  [chunkSize]uint32
-	tiers  [chunkSize]tier.Tier
+	states    [chunkSize]store.State
+	armed     [chunkSize]uint32
+	tiers     [chunkSize]tier.Tier
+	traceless [chunkSize / 64]uint64
 }
 
 // mark is a suppression in memory.
@@ -122,8 +124,9 @@ func (m *memory) init() {
 	m.soft = map[uint64]store.SoftBounces{}
 }
 
-// set stores a contact's state. The caller holds mu, or is alone.
-func (m *memory) set(id uint64, st store.State) {
+// set stores a contact's state, and reports whether it is that of a new contact. The
+// caller holds mu, or is alone.
+func (m *memory) set(id uint64, st store.State) (fresh bool) {
 	n := id / chunkSize
 	for uint64(len(m.chunks)) <= n {
 		m.chunks = append(m.chunks, nil)
@@ -132,19 +135,20 @@ func (m *memory) set(id uint64, st store.State) {
 		m.chunks[n] = new(chunk)
 	}
 	at := &m.chunks[n].states[id%chunkSize]
-	if at.Address == 0 {
+	if fresh = at.Address == 0; fresh {
 		m.count++
 	}
 	if at.Address == st.Address {
 		*at = st
-		return
+		return fresh
 	}
-	if at.Address != 0 {
+	if !fresh {
 		m.unindex(id)
 	}
 	if *at = st; st.Address != 0 {
 		m.index(id)
 	}
+	return fresh
 }
 
 // state returns a contact's state; false where no contact has the id.

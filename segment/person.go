@@ -309,9 +309,23 @@ func (t *tx) forget(p store.PersonID, id uint64) {
 
 // addressKey is the key of an address that a record holds.
 func addressKey(address string) string {
+	if plainKey(address) {
+		return address
+	}
 	a, err := rfc5321.ParseAddress(address)
 	if err != nil {
 		return ""
 	}
 	return a.Key()
+}
+
+// plainKey reports whether an address that was written as SMTP sends it is its own
+// key, as nearly all are: nothing in it is quoted, and no letter is a capital.
+func plainKey(address string) bool {
+	for i := range len(address) {
+		if c := address[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '@' && c != '.' && c != '-' && c != '_' && c != '+' {
+			return false
+		}
+	}
+	return address != ""
 }

@@ -78,7 +78,9 @@ type found struct {
 	members []rule.Bits // by segment, from first on; nil for one that is not built
 	answers []answer    // where the pass counts contacts
 	arms    []armed
-	series  []record // contacts whose series were made
+	series  []record  // contacts whose series were made
+	traced  rule.Bits // from first on, those that have series; nil = nobody looked
+	last    uint64
 	ranks   []foundRank
 }
 
@@ -116,13 +118,17 @@ func (d *DB) judgeWindow(ctx context.Context, from, to uint64) ([]found, error) 
 func (d *DB) judgeRange(ctx context.Context, first, last uint64, now time.Time, out *found) error {
 	rs, generation := d.live.next, d.live.build.Generation
 	level, members := d.live.phase()
-	out.first, out.members = first, make([]rule.Bits, len(rs.list))
+	out.first, out.last, out.members = first, last, make([]rule.Bits, len(rs.list))
 	for _, i := range rs.every {
 		if members && rs.list[i].roster.generation == generation {
 			out.members[i] = make(rule.Bits, (last-first)/64+1)
 		}
 	}
 	w := d.scan(rs, first, last, now)
+	if len(rs.set.Series()) > 0 {
+		out.traced = make(rule.Bits, (last-first)/64+1)
+		w.traced = func(id uint64) { out.traced.Set(int(id-first), true) } //nolint:gosec // within a window
+	}
 	w.answers = func(a answer) {
 		if !a.x.built {
 			out.answers = append(out.answers, a)
@@ -211,6 +217,11 @@ func (d *DB) takeWindow(from, to uint64, parts []found) error {
 	}
 	for _, x := range list {
 		x.stored()
+	}
+	for k := range parts {
+		if p := &parts[k]; p.traced != nil {
+			d.mem.untraceBut(p.first, p.last, p.traced, l.missed)
+		}
 	}
 	return nil
 }

@@ -94,7 +94,8 @@ type scan struct {
 	decoder *rule.Decoder
 	values  []rule.Value // room for the attributes of an account
 	s       subject
-	made    []record // contacts whose series were made
+	made    []record        // contacts whose series were made
+	traced  func(id uint64) // told of each contact that has series
 
 	states [256]store.State // a piece of those in memory, so that they are not locked for each
 	first  uint64           // contact of the first of them
@@ -187,7 +188,11 @@ func (w *scan) retier(at store.State) {
 }
 
 func (w *scan) series(id uint64) ([]store.Series, error) {
-	return w.d.live.feeds.traced(w.trail, id, &w.made)
+	list, err := w.d.live.feeds.traced(w.trail, id, &w.made)
+	if len(list) > 0 && w.traced != nil {
+		w.traced(id)
+	}
+	return list, err
 }
 
 func (w *scan) behaviour(id uint64) (*score.State, error) {

@@ -4,6 +4,7 @@ package segment
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/seguemta/segue/segment/rule"
@@ -101,17 +102,37 @@ type fed struct {
 // feed adds the events of this write to the series that they belong to. A contact
 // none of whose events belongs anywhere is not read.
 func (t *tx) feed() error {
-	for id, events := range t.events {
-		if err := t.feedOne(id, events); err != nil {
+	f := feeding{t: t}
+	for _, id := range slices.Sorted(maps.Keys(t.events)) { // they are read in the order in which they lie
+		if err := f.add(id, t.events[id]); err != nil {
 			return fmt.Errorf("series of contact %d: %w", id, err)
 		}
 	}
 	return nil
 }
 
-func (t *tx) feedOne(id uint64, events []rule.Event) error {
-	l := &t.d.live
-	var open []opened
+// feeding is the series of one contact while a write adds to them, then those of
+// the next, in the same room.
+type feeding struct {
+	t    *tx
+	id   uint64
+	read bool
+	have []store.Series // once read
+	open []opened
+	data []byte // room for series as they are stored
+}
+
+// opened is a series that a write adds to.
+type opened struct {
+	feed    *feed
+	series  rule.Series
+	changed bool
+}
+
+// add adds the events of one contact.
+func (f *feeding) add(id uint64, events []rule.Event) error {
+	f.id, f.read, f.have, f.open = id, false, nil, f.open[:0]
+	l := &f.t.d.live
 	for i := range events {
 		e := &events[i]
 		for _, x := range l.feeds.byName[e.Name] {
@@ -122,42 +143,41 @@ func (t *tx) feedOne(id uint64, events []rule.Event) error {
 			if !ok {
 				continue
 			}
-			o, err := t.decodeSeries(id, x, &open)
+			o, err := f.decode(x)
 			if err != nil {
 				return err
 			}
-			if old, err := t.repeated(id, events[:i], e, &o.series, entry); err != nil {
+			if old, err := f.repeated(events[:i], e, &o.series, entry); err != nil {
 				return err
 			} else if !old && o.series.Add(entry) {
 				o.changed = true
 			}
 		}
 	}
-	return t.closeSeries(id, open)
+	return f.close()
 }
 
-// opened is a series that a write adds to.
-type opened struct {
-	feed    *feed
-	series  rule.Series
-	changed bool
-}
-
-// decodeSeries returns a series of a contact, decoded.
-func (t *tx) decodeSeries(id uint64, x *feed, open *[]opened) (*opened, error) {
-	for i := range *open {
-		if (*open)[i].feed == x {
-			return &(*open)[i], nil
+// decode returns a series, decoded. It is valid until the next call.
+func (f *feeding) decode(x *feed) (*opened, error) {
+	for i := range f.open {
+		if f.open[i].feed == x {
+			return &f.open[i], nil
 		}
 	}
-	list, err := t.series(id)
-	if err != nil {
-		return nil, err
+	if !f.read {
+		var err error
+		if f.have, err = f.t.series(f.id); err != nil {
+			return nil, err
+		}
+		f.read = true
 	}
-	*open = append(*open, opened{feed: x})
-	o := &(*open)[len(*open)-1]
-	if at, found := slices.BinarySearchFunc(list, x.spec.Key(), store.Series.Compare); found {
-		if _, err := o.series.Decode(list[at].Data); err != nil {
+	n := len(f.open)
+	f.open = slices.Grow(f.open, 1)[:n+1]
+	o := &f.open[n]
+	o.feed, o.changed = x, false
+	o.series.Reset()
+	if at, found := slices.BinarySearchFunc(f.have, x.spec.Key(), store.Series.Compare); found {
+		if _, err := o.series.Decode(f.have[at].Data); err != nil {
 			return nil, err
 		}
 	}
@@ -166,56 +186,64 @@ func (t *tx) decodeSeries(id uint64, x *feed, open *[]opened) (*opened, error) {
 
 // repeated reports whether an event that is older than all that a full series
 // holds is in it already: the series cannot tell, the log can.
-func (t *tx) repeated(id uint64, before []rule.Event, e *rule.Event, s *rule.Series, entry rule.Entry) (bool, error) {
+func (f *feeding) repeated(before []rule.Event, e *rule.Event, s *rule.Series, entry rule.Entry) (bool, error) {
 	if len(s.Entries) < rule.MaxEntries || entry.Time > s.Entries[0].Time {
 		return false, nil
 	}
-	k := eventKey(id, e)
-	if slices.ContainsFunc(before, func(o rule.Event) bool { return eventKey(id, &o) == k }) {
+	k := eventKey(f.id, e)
+	if slices.ContainsFunc(before, func(o rule.Event) bool { return eventKey(f.id, &o) == k }) {
 		return true, nil
 	}
-	old, there, err := t.d.event(k)
+	old, there, err := f.t.d.event(k)
 	return there && ripe(&old), err
 }
 
-// closeSeries notes the series that changed, for the record and for the rules.
-func (t *tx) closeSeries(id uint64, list []opened) error {
-	for i := range list {
-		o := &list[i]
+// close notes the series that changed, for the record and for the rules.
+func (f *feeding) close() error {
+	if !slices.ContainsFunc(f.open, func(o opened) bool { return o.changed }) {
+		return nil
+	}
+	out := f.t.fedOf(f.id, f.have)
+	out.list = slices.Grow(out.list, len(f.open))
+	for i := range f.open {
+		o := &f.open[i]
 		if !o.changed {
 			continue
 		}
-		f, err := t.fedOf(id)
-		if err != nil {
-			return err
-		}
 		key := o.feed.spec.Key()
-		at, found := slices.BinarySearchFunc(f.list, key, store.Series.Compare)
+		at, found := slices.BinarySearchFunc(out.list, key, store.Series.Compare)
 		if !found {
-			f.list = slices.Insert(f.list, at, store.Series{Key: key})
+			out.list = slices.Insert(out.list, at, store.Series{Key: key})
 		}
-		f.list[at].Data = o.series.Append(nil)
+		out.list[at].Data = f.stored(&o.series)
 		if o.feed.current >= 0 {
-			f.current = append(f.current, o.feed.current)
+			out.current = append(out.current, o.feed.current)
 		}
 	}
 	return nil
 }
 
-// fedOf returns the record of a contact's series, to be changed. What no rule
-// needs any more is gone from it.
-func (t *tx) fedOf(id uint64) (*fed, error) {
-	if f := t.fed[id]; f != nil {
-		return f, nil
+// stored is a series as it is stored.
+func (f *feeding) stored(s *rule.Series) []byte {
+	const room = 8 << 10 // for some hundred of them: most are short
+	if cap(f.data)-len(f.data) < room/16 {
+		f.data = make([]byte, 0, room)
 	}
-	list, err := t.series(id)
-	if err != nil {
-		return nil, err
+	from := len(f.data)
+	f.data = s.Append(f.data)
+	return f.data[from:len(f.data):len(f.data)]
+}
+
+// fedOf returns the record of a contact's series, to be changed; have is what it
+// was. What no rule needs any more is gone from it.
+func (t *tx) fedOf(id uint64, have []store.Series) *fed {
+	f := t.fed[id]
+	if f == nil {
+		l := &t.d.live
+		f = &fed{list: slices.DeleteFunc(have, func(s store.Series) bool { return !l.keeps(id, s.Key) })}
+		t.fed[id] = f
 	}
-	l := &t.d.live
-	f := &fed{list: slices.DeleteFunc(list, func(s store.Series) bool { return !l.keeps(id, s.Key) })}
-	t.fed[id] = f
-	return f, nil
+	return f
 }
 
 // keeps reports whether a series of a contact is complete.
@@ -228,7 +256,23 @@ func (t *tx) series(id uint64) ([]store.Series, error) {
 	if f := t.fed[id]; f != nil {
 		return f.list, nil
 	}
-	return t.d.store.SeriesOf(id)
+	return t.d.series(id)
+}
+
+// series returns the series of a contact as they are stored.
+func (d *DB) series(id uint64) ([]store.Series, error) {
+	if d.mem.traceless(id) {
+		return nil, nil
+	}
+	return d.store.SeriesOf(id)
+}
+
+// putSeries writes the series of a contact at commit.
+func (t *tx) putSeries(id uint64, list []store.Series) {
+	if len(list) > 0 {
+		t.d.mem.trace(id)
+	}
+	t.b.Series(id, list)
 }
 
 // recall gives a subject what its events left behind. It comes last: all pairs

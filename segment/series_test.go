@@ -184,11 +184,61 @@ func TestLiveEventsOfNoRuleReadNothing(t *testing.T) {
 	if err := b.Commit(); err != nil {
 		t.Fatal(err)
 	}
+	x.d.mem.trace(1)
 	x.did("a@example.com", "Order", 0)
 	x.did("a@example.com", "Visit", 0)
 	c := Call{Kind: CallTrack, MessageID: "last", Email: "a@example.com", Event: "Order", Time: x.h.now, Properties: map[string]any{"total": 101.0}}
 	if _, err := x.d.Ingest(context.Background(), []Call{c}); err == nil {
 		t.Error("an event that a rule asks for did not read the series: the test proves nothing")
+	}
+}
+
+// TestLiveFirstEventsReadNothing holds that memory knows of whom the store has no
+// series: of who is new, of whom the pass found none, and, after a restart, of whom
+// the verifier found none; and of nobody who has some.
+func TestLiveFirstEventsReadNothing(t *testing.T) {
+	fs, rich := vfs.NewMem(), Definition{Name: "rich", Where: `events("Order").count() > 1`}
+	x := doing(t, fs, &hand{t0()}, rich)
+	reopen := func(segments ...Definition) {
+		t.Helper()
+		if err := x.d.Close(); err != nil {
+			t.Fatal(err)
+		}
+		x = doing(t, fs, x.h, segments...)
+	}
+	expect := func(when, want string) {
+		t.Helper()
+		got := ""
+		for id := uint64(1); id <= 4; id++ {
+			got += map[bool]string{true: "-", false: "s"}[x.d.mem.traceless(id)]
+		}
+		if got != want {
+			t.Errorf("%s: %s, want %s", when, got, want)
+		}
+	}
+	importRow(t, x.d, "1.csv", "email\na@example.com\nb@example.com\n")
+	x.did("c@example.com", "Visit", 0)
+	x.did("d@example.com", "Order", 0)
+	expect("new", "---s")
+	x.did("a@example.com", "Order", 0)
+	expect("after the first order", "s--s")
+	reopen(rich)
+	expect("after a restart", "ssss")
+	for range 2 {
+		x.turn(24 * time.Hour)
+	}
+	expect("after the verifier", "s--s")
+	reopen(rich, Definition{Name: "seen", Where: `events("Visit").count() > 0`})
+	expect("after a pass", "s-ss")
+	last := x.d.LastFlip()
+	x.n = 10
+	x.did("a@example.com", "Order", 0)
+	x.did("b@example.com", "Order", 0)
+	x.did("b@example.com", "Order", 0)
+	x.expect(last, "entered rich a@example.com (tracking)", "entered rich b@example.com (tracking)")
+	expect("in the end", "ssss")
+	if err := x.d.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -45,7 +45,7 @@ func (r *stored) series(id uint64) ([]store.Series, error) {
 	if r.past != nil {
 		return *r.past, nil
 	}
-	return r.d.store.SeriesOf(id)
+	return r.d.series(id)
 }
 
 // afresh is the source of the verifier: what is on disk, and nothing of what is
@@ -65,7 +65,13 @@ func (r *afresh) contact(id uint64) (*store.Contact, error) {
 	return &c, nil
 }
 
-func (r *afresh) series(id uint64) ([]store.Series, error) { return r.disk.SeriesOf(id) }
+func (r *afresh) series(id uint64) ([]store.Series, error) {
+	list, err := r.disk.SeriesOf(id)
+	if err == nil && len(list) == 0 {
+		r.d.mem.untrace(id)
+	}
+	return list, err
+}
 
 func (r *afresh) behaviour(id uint64) (*score.State, error) {
 	x, ok, err := r.disk.Behaviour(id)

@@ -87,7 +87,7 @@ func TestLiveStageInAnotherOrder(t *testing.T) {
 	settle(t, d)
 	importRow(t, d, "1.csv", "email,contact.status,contact.signed_up\na@example.com,paying,2026-05-31\nb@example.com,paying,2026-01-01\n")
 	in := func(who, segment string) bool {
-		return slices.ContainsFunc(look(t, d, who).Segments, func(m Match) bool { return m.Name == segment })
+		return slices.ContainsFunc(look(t, d, who).Segments, func(m *Match) bool { return m.Name == segment })
 	}
 	again := func(change func(list []Definition)) {
 		t.Helper()

@@ -14,18 +14,17 @@ import (
 // subject is a contact as rules see it at one instant: once for each of its
 // accounts, at least once.
 type subject struct {
-	id      uint64
-	address string // as it was written
-	pairs   []*rule.Values
-	edges   []uint64 // by pair
-	from    source   // that it was read from
-	spare   []*rule.Values
-	set     *rule.Set // that the values are of
-	scored  bool      // rules of the set read scores
-	asks    *rule.Evaluator
-	in      rule.Bits // by segment, what was found
-	ranked  bool      // that of the account, and it is known
-	fading  bool      // some rule must see how it fades
+	id     uint64
+	pairs  []*rule.Values
+	edges  []uint64 // by pair
+	from   source   // that it was read from
+	spare  []*rule.Values
+	set    *rule.Set // that the values are of
+	scored bool      // rules of the set read scores
+	asks   *rule.Evaluator
+	in     rule.Bits // by segment, what was found
+	ranked bool      // that of the account, and it is known
+	fading bool      // some rule must see how it fades
 
 	total     rule.Decay     // what it scores, once rated
 	standings [][]rule.Decay // by pair, what the scores of its accounts are made of; see ranks.go
@@ -74,9 +73,20 @@ func (s *subject) read(d *DB, from source, id uint64, now time.Time) (*store.Con
 	return c, a, err
 }
 
-// records reads what is stored of the contact and of its accounts.
-func (s *subject) records(d *DB, from source, id uint64, now time.Time) (*store.Contact, *store.Account, error) {
-	s.id, s.address, s.from, s.standings = id, "", from, s.standings[:0]
+// readFor is read for some rules: for those that see no more of a contact than its
+// tier and its series, nothing else is read.
+func (s *subject) readFor(x *asked, d *DB, from source, id uint64, now time.Time) error {
+	if x.whole {
+		_, _, err := s.read(d, from, id, now)
+		return err
+	}
+	s.begin(d, from, id, now)
+	return s.recall(from, id)
+}
+
+// begin makes the subject the contact with an id, of which only the tier is known.
+func (s *subject) begin(d *DB, from source, id uint64, now time.Time) {
+	s.id, s.from, s.standings = id, from, s.standings[:0]
 	v := s.pair(0)
 	v.Clear()
 	v.Now, v.Contact = now, id
@@ -85,6 +95,12 @@ func (s *subject) records(d *DB, from source, id uint64, now time.Time) (*store.
 		st = from.peek(id)
 	}
 	v.SetTier(d.tiers.Of(history(&st), now).String())
+}
+
+// records reads what is stored of the contact and of its accounts.
+func (s *subject) records(d *DB, from source, id uint64, now time.Time) (*store.Contact, *store.Account, error) {
+	s.begin(d, from, id, now)
+	v := s.pairs[0]
 	if id == 0 {
 		return nil, nil, nil
 	}
@@ -92,7 +108,6 @@ func (s *subject) records(d *DB, from source, id uint64, now time.Time) (*store.
 	if err != nil {
 		return nil, nil, err
 	}
-	s.address = c.Address
 	if err := d.schema.Decode(c.Attributes, v.Slots); err != nil {
 		return c, nil, fmt.Errorf("reading attributes of contact %d: %w", id, err)
 	}

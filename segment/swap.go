@@ -151,7 +151,7 @@ func (t *tx) list(changes []change, now time.Time) error {
 				if err != nil {
 					return err
 				}
-				t.membership(x.c, &subject{id: uint64(id), address: c.Address}, side.in, now)
+				t.membership(x.c, uint64(id), addressKey(c.Address), side.in, now)
 			}
 		}
 	}

@@ -299,7 +299,8 @@ const (
 // What has no value in rules (null, lists, more than maxProperties) is left
 // out and counted. Text that is an instant by RFC 3339 is a time.
 func flatten(into map[string]rule.Value, prefix string, of map[string]any, level int) (left int) {
-	for _, name := range slices.Sorted(maps.Keys(of)) {
+	var room [namesRoom]string
+	for _, name := range sortedNames(room[:0], of) {
 		v, full := of[name], prefix+name
 		if object, ok := v.(map[string]any); ok && level < maxNesting {
 			left += flatten(into, full+".", object, level+1)
@@ -313,6 +314,19 @@ func flatten(into map[string]rule.Value, prefix string, of map[string]any, level
 		into[strings.ToValidUTF8(full, "\uFFFD")] = value
 	}
 	return left
+}
+
+// namesRoom is for how many properties there is room on the stack: most events have
+// fewer.
+const namesRoom = 16
+
+// sortedNames appends the keys of a map to room, in order.
+func sortedNames[V any](room []string, of map[string]V) []string {
+	for name := range of {
+		room = append(room, name)
+	}
+	slices.Sort(room)
+	return room
 }
 
 func propertyOf(v any) rule.Value {

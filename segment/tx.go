@@ -5,7 +5,8 @@ package segment
 import (
 	"fmt"
 	"log/slog"
-	"strings"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/seguemta/segue/mta/rfc5321"
@@ -49,6 +50,7 @@ type tx struct {
 	records    map[uint64]*store.Contact           // contacts written
 	visitors   map[uint64]*store.Contact           // visitors written; nil = it is none any more
 	seen       map[uint64]*store.Contact           // contacts read, as they are stored
+	draft      store.Contact                       // room for the record that a call may change
 	persons    map[store.PersonID]uint64           // where ids given in this tx lead
 	owned      map[uint64][]store.PersonID         // the same, by where they lead
 	accounts   map[uint64]*store.Account           // accounts written
@@ -127,50 +129,6 @@ func (d *DB) begin() *tx {
 
 func (t *tx) close() { t.b.Close() }
 
-// find returns the contact with an address, 0 if there is none. The hint is an
-// id that is right unless it comes from another store.
-func (t *tx) find(hint uint64, addressKey string) (uint64, error) {
-	if id, ok := t.addresses[addressKey]; ok {
-		return id, nil
-	}
-	id, c, err := t.d.locate(hint, addressKey)
-	if c != nil {
-		t.seen[id] = c
-	}
-	return id, err
-}
-
-func (d *DB) find(hint uint64, addressKey string) (uint64, error) {
-	id, _, err := d.locate(hint, addressKey)
-	return id, err
-}
-
-// locate is find, and returns the record where it had to be read. Memory knows who
-// may have the address, and the record whether it does.
-func (d *DB) locate(hint uint64, addressKey string) (uint64, *store.Contact, error) {
-	sum := store.AddressSum(addressKey)
-	if hint != 0 {
-		if st, ok := d.mem.state(hint); ok && st.Address == sum {
-			return hint, nil, nil
-		}
-	}
-	var room [4]uint64
-	may := d.mem.addressed(sum, room[:0])
-	if len(may) == 0 {
-		return 0, nil, nil
-	}
-	for _, id := range may {
-		if c, ok, err := d.store.Contact(id); err == nil && ok && strings.ToLower(c.Address) == addressKey {
-			return id, &c, nil
-		}
-	}
-	id, err := d.store.ByAddress(addressKey) // it is a stranger's, or has changed at this moment
-	if err != nil {
-		return 0, nil, fmt.Errorf("looking up a contact: %w", err)
-	}
-	return id, nil, nil
-}
-
 // create makes a contact nobody knew.
 func (t *tx) create(addr rfc5321.Address, c store.Contact) (uint64, error) {
 	id, err := t.newID(&t.d.write.contacts)
@@ -197,20 +155,6 @@ func (t *tx) contact(id uint64) (*store.Contact, error) {
 		return nil, fmt.Errorf("reading contact %d: %w", id, orCorrupt(err))
 	}
 	return c, nil
-}
-
-// read returns the record of a contact as it is stored, nil where there is none:
-// that does not change before the commit, and most are needed twice.
-func (t *tx) read(id uint64) (*store.Contact, error) {
-	if c := t.seen[id]; c != nil {
-		return c, nil
-	}
-	c, ok, err := t.d.store.Contact(id)
-	if err != nil || !ok {
-		return nil, err
-	}
-	t.seen[id] = &c
-	return &c, nil
 }
 
 // lookup finds a name in what this tx wrote, then in the store; 0 for none.
@@ -290,11 +234,11 @@ func (t *tx) commit() error {
 	if err := t.stageResults(); err != nil {
 		return err
 	}
-	for id, st := range t.states {
-		t.b.State(id, st)
+	for _, id := range slices.Sorted(maps.Keys(t.states)) {
+		t.b.State(id, t.states[id])
 	}
-	for id, c := range t.records {
-		t.b.Contact(id, c)
+	for _, id := range slices.Sorted(maps.Keys(t.records)) {
+		t.b.Contact(id, t.records[id])
 	}
 	t.stage()
 	t.stageScores()
@@ -319,7 +263,9 @@ func (t *tx) commit() error {
 	return nil
 }
 
-// stage writes people, accounts and events to the batch.
+// stage writes people, accounts and events to the batch: what there is most of in the
+// order of its keys, for the way to the place of a key in a memtable is then nearly
+// that to the one before.
 func (t *tx) stage() {
 	for id, c := range t.visitors {
 		if c == nil {
@@ -328,8 +274,8 @@ func (t *tx) stage() {
 			t.b.Visitor(id, c)
 		}
 	}
-	for id, f := range t.fed {
-		t.b.Series(id, f.list)
+	for _, id := range slices.Sorted(maps.Keys(t.fed)) {
+		t.putSeries(id, t.fed[id].list)
 	}
 	for p, id := range t.persons {
 		t.b.Person(p, id)
@@ -345,9 +291,9 @@ func (t *tx) stage() {
 		}
 	}
 	for _, m := range []map[uint64][]rule.Event{t.events, t.visits} {
-		for id, list := range m {
-			for i := range list {
-				t.b.Event(id, t.d.storedEvent(&list[i]))
+		for _, id := range slices.Sorted(maps.Keys(m)) {
+			for i := range m[id] {
+				t.b.Event(id, t.d.storedEvent(&m[id][i]))
 			}
 		}
 	}
@@ -359,7 +305,9 @@ func (t *tx) publish() {
 	m := &t.d.mem
 	m.mu.Lock()
 	for id, st := range t.states {
-		m.set(id, *st)
+		if m.set(id, *st) && t.fed[id] == nil {
+			m.untraceOne(id)
+		}
 	}
 	for _, a := range t.arms {
 		m.arm(a)

@@ -57,6 +57,7 @@ func (d *DB) verify() (bool, error) {
 		if len(t.again) == 0 { // whatever is kept in memory may be why
 			d.store.DropCache()
 			d.accounts.drop()
+			d.mem.retraceAll()
 		}
 		t.again[v.cursor] = true
 		if !expected {

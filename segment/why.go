@@ -38,7 +38,7 @@ func (d *DB) Explain(name string, addr rfc5321.Address) (Explained, error) {
 	if err != nil {
 		return Explained{}, err
 	}
-	rs.ask(s, rs.every)
+	rs.ask(s, rs.all)
 	x := &rs.list[at]
 	out := Explained{
 		Segment: name, Version: x.def.Version, Rule: x.def.Where, Contact: id, Address: c.Address, Tier: s.pairs[0].Slots[rule.SlotTier].Text(),
@@ -89,7 +89,7 @@ func (d *DB) end(out *Explained, rs *ruleset, at int) error {
 		if _, _, err := s.read(d, d.stored(), out.Contact, now); err != nil {
 			return err
 		}
-		next := rs.judge(s, rs.every)
+		next := rs.judge(s, rs.all)
 		if in := s.in.Has(at); n == 0 {
 			first = in
 		} else if in != first {

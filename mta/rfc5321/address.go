@@ -112,7 +112,8 @@ func NewAddress(local, domain string) (Address, error) {
 		return Address{}, err
 	}
 	a := Address{Local: local, Domain: d}
-	if len(a.String()) > MaxAddress {
+	const quotes = 2
+	if 2*len(local)+quotes+1+len(d) > MaxAddress && len(a.String()) > MaxAddress { // with each byte quoted it would be that long
 		return Address{}, fmt.Errorf("%w: over %d octets", ErrAddress, MaxAddress)
 	}
 	return a, nil

@@ -56,10 +56,21 @@ func (s *Schema) Encode(dst []byte, of Scope, slots []Value) []byte {
 // keep them walks it with [Records]. Slots that the record does not name stay as
 // they are; on error, some may be set.
 func (s *Schema) Decode(record []byte, slots []Value) error {
+	return s.Each(record, func(slot int, v Value) {
+		if slot < len(slots) {
+			slots[slot] = v
+		}
+	})
+}
+
+// Each calls f with the slot and the value of every name in the record that Decode
+// sets.
+func (s *Schema) Each(record []byte, f func(slot int, v Value)) error {
 	next := firstAttribute
 	return Records(record, func(name string, v Value) {
-		if slot, ok := s.from(next, name); ok && slot >= firstAttribute && slot < len(slots) && s.types[slot] == v.kind {
-			slots[slot], next = v, slot+1
+		if slot, ok := s.from(next, name); ok && slot >= firstAttribute && s.types[slot] == v.kind {
+			f(slot, v)
+			next = slot + 1
 		}
 	})
 }

@@ -110,6 +110,9 @@ func (s *cacheShard) keep(k cacheKey, value []byte) {
 		r.spans = map[cacheKey]span{}
 	}
 	from := len(r.data)
+	if from+len(value) > cap(r.data) { // append grows by a quarter, and would copy all of it many times
+		r.data = append(make([]byte, 0, min(max(2*cap(r.data), from+len(value), cacheHalf/64), cacheHalf)), r.data...)
+	}
 	r.data = append(r.data, value...)
 	r.spans[k] = span{uint32(from), uint32(len(r.data))} //nolint:gosec // below cacheHalf
 }
