@@ -36,6 +36,7 @@ type world struct {
 	order      []string                  // addresses as they were received
 	lookup     func(ctx context.Context) // before a domain is resolved
 	lookups    int                       // under way
+	providers  map[string]string         // of domains
 	clock      skew
 	forgetful  bool // the control: budgets do not remember what was used
 }
@@ -131,7 +132,7 @@ func (w *world) Resolve(ctx context.Context, domain string) Route {
 	w.mu.Lock()
 	w.lookups--
 	w.mu.Unlock()
-	return Route{Site: "mx." + domain, Until: w.clock.now().Add(time.Hour)}
+	return Route{Site: "mx." + domain, Provider: w.providers[domain], Until: w.clock.now().Add(time.Hour)}
 }
 
 func (w *world) Check(e *store.Entry, _ store.Class, _ *store.Message) (string, string, error) {
@@ -223,7 +224,8 @@ func start(t testing.TB, fs vfs.FS, w *world) *running {
 	return startWith(t, fs, w, func(*Options) {})
 }
 
-func startWith(t testing.TB, fs vfs.FS, w *world, change func(*Options)) *running {
+// startWith starts a queue with other options; before is called when it is made, before it runs.
+func startWith(t testing.TB, fs vfs.FS, w *world, change func(*Options), before ...func(*Queue)) *running {
 	t.Helper()
 	st, err := store.Open(store.Options{Dir: "queue", FS: fs, MemTableSize: 1 << 20, IDBlock: 10, Now: w.clock.now})
 	if err != nil {
@@ -234,6 +236,9 @@ func startWith(t testing.TB, fs vfs.FS, w *world, change func(*Options)) *runnin
 	q, err := New(o)
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, f := range before {
+		f(q)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	hard, cut := context.WithCancel(context.Background())

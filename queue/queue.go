@@ -24,6 +24,10 @@
 // contact or an account is written to. Both are asked by the connection just before
 // it sends; room under a cap is reserved through the committer, durably, and given
 // back where nothing was sent. What may not leave goes back to the schedule with a due time.
+//
+// What reputation asks of a source at a provider ([Queue.Limit]) and of a lane there
+// ([Queue.HoldAt]) are facts for the machine. They are not stored with the mail: whoever
+// decides them stores them, and gives them before Run.
 package queue
 
 import (
@@ -52,6 +56,7 @@ type Queue struct {
 	conns   map[schedule.Conn]*connection
 	owned   owned
 	lagging lagging
+	held    map[string]*heldAt // by provider
 	counts  counts
 	dayEnd  time.Time
 	soft    context.Context // ends when no new transaction may start
@@ -78,7 +83,7 @@ func New(o Options) (*Queue, error) {
 		machine: schedule.New(o.Schedule),
 		known:   make(map[store.ClassID]bool),
 		conns:   make(map[schedule.Conn]*connection),
-		lagging: make(lagging), ended: make(chan struct{}),
+		lagging: make(lagging), held: make(map[string]*heldAt), ended: make(chan struct{}),
 	}
 	q.mail.init()
 	q.owned.init()
@@ -225,6 +230,9 @@ func (q *Queue) define(now time.Time, id store.ClassID) {
 	if !q.known[id] {
 		q.known[id] = true
 		q.machine.Step(now, schedule.DefineClass{ID: schedule.ClassID(id), Class: q.o.Lane(q.store.Class(id))})
+		for provider, h := range q.held {
+			q.holdAt(now, provider, h, id)
+		}
 	}
 }
 

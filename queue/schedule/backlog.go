@@ -63,7 +63,7 @@ func (m *Machine) backlog(dom string, cl ClassID) *backlog {
 	b.key, b.class, b.complete, b.live = key, m.class(cl), true, true
 	b.domain = m.domain(dom)
 	b.domain.backlogs = append(b.domain.backlogs, b)
-	b.held = m.isHeld(key)
+	b.held, b.heldAt = m.isHeld(key), m.isHeldAt(b)
 	b.index = len(m.backlogList)
 	m.backlogList = append(m.backlogList, b)
 	m.backlogs[key] = b

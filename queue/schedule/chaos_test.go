@@ -3,6 +3,7 @@
 package schedule
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -47,6 +48,7 @@ func chaosRun(t *testing.T, seed uint64) {
 		c.take()
 		c.answer()
 		c.checkConnections()
+		c.checkRest()
 		if w := c.world.r.Wake; !w.IsZero() && w.Before(c.now) {
 			t.Fatalf("wake %s is in the past at %s", w, c.now)
 		}
@@ -139,7 +141,7 @@ func (c *chaos) caps() {
 
 func (c *chaos) event() {
 	r := c.r
-	switch r.IntN(22) {
+	switch r.IntN(24) {
 	case 0, 1, 2, 3:
 		d, cl := fmt.Sprintf("d%d", r.IntN(9)), ClassID(1+r.IntN(12))
 		for range 1 + r.IntN(30) {
@@ -164,6 +166,10 @@ func (c *chaos) event() {
 		c.step(Paused{Source: []string{"a1", "w1"}[r.IntN(2)], Provider: []string{"", "google", Other}[r.IntN(3)], Until: c.now.Add(time.Duration(r.IntN(3600)) * time.Second)})
 	case 8:
 		c.caps()
+	case 13:
+		c.limit()
+	case 14:
+		c.step(Hold{Domain: []string{"", "d1", "d2"}[r.IntN(3)], Class: ClassID(r.IntN(12)), Provider: []string{"google", Other}[r.IntN(2)], Off: r.IntN(2) > 0})
 	case 9:
 		c.expire()
 	case 10:
@@ -184,6 +190,25 @@ func (c *chaos) event() {
 	default:
 		c.finish()
 	}
+}
+
+// limit limits a source at a provider in some ways, or no more.
+func (c *chaos) limit() {
+	r := c.r
+	l := Limit{Source: []string{"a1", "a2", "w1"}[r.IntN(3)], Provider: []string{"google", Other}[r.IntN(2)]}
+	if r.IntN(3) == 0 {
+		l.Suspended = true
+		if r.IntN(4) > 0 {
+			l.Until = c.now.Add(time.Duration(r.IntN(3600)) * time.Second)
+		}
+	}
+	if r.IntN(2) == 0 {
+		l.Rate = []float64{0.02, 0.5, 3, 40}[r.IntN(4)]
+	}
+	if r.IntN(2) == 0 {
+		l.Connections, l.PerConnection = 1+r.IntN(6), r.IntN(4)
+	}
+	c.step(l)
 }
 
 // pick is a random connection with a transaction, the same for the same seed.
@@ -266,7 +291,6 @@ func (c *chaos) sweep(match func(Item) bool) {
 }
 
 func (c *chaos) checkConnections() {
-	type pair struct{ source, provider string }
 	n := map[pair]int{}
 	for _, co := range c.m.conns {
 		if !co.down {
@@ -274,7 +298,7 @@ func (c *chaos) checkConnections() {
 		}
 	}
 	for p, k := range n {
-		if p.provider == "google" && k > 4 {
+		if p.provider == "google" && k > 6 {
 			c.t.Fatalf("%d connections from %s to google", k, p.source)
 		}
 	}
@@ -290,9 +314,16 @@ func (c *chaos) drain() {
 			c.step(Hold{Domain: d, Class: cl, Off: true})
 		}
 	}
+	for k, on := range c.holds {
+		if on {
+			k.Provider, k.Off = cmp.Or(k.Provider, Other), true
+			c.step(k)
+		}
+	}
 	for _, s := range []string{"a1", "a2", "w1"} {
 		for _, p := range []string{"", "google", Other} {
 			c.step(Paused{Source: s, Provider: p})
+			c.step(Limit{Source: s, Provider: p})
 		}
 	}
 	for d, f := range c.sites {

@@ -81,6 +81,7 @@ func (m *Machine) closeConn(c *conn) {
 		m.unrest(c)
 	}
 	c.state = connClosing
+	c.path.gate.closing++
 	m.closing.push(c)
 }
 
@@ -124,7 +125,9 @@ func (m *Machine) connDown(f *ConnDown) {
 		m.unrest(c)
 	case connDialling:
 		p.dialling--
-	case connBusy, connClosing:
+	case connClosing:
+		p.gate.closing--
+	case connBusy:
 	}
 	c.state, c.down = connClosing, true
 	p.open--
@@ -196,7 +199,7 @@ func (m *Machine) concluded(f *Concluded) {
 	case !f.Usable || c.state != connBusy:
 		// Its ConnDown follows.
 		m.markSite(c.path.site)
-	case c.sent >= c.path.site.prov.perConnection(&m.o):
+	case c.sent >= c.path.gate.perConnection(&m.o), c.path.gate.crowded(&m.o):
 		m.closeConn(c)
 	default:
 		m.rest(c)

@@ -298,7 +298,13 @@ func (w *world) fact(cmd string, p params) {
 		w.disk[k] = slices.DeleteFunc(w.disk[k], func(it Item) bool { return it.ID == id })
 		w.step(Gone{Domain: k.domain, Class: k.class, ID: id})
 	case "hold", "release":
-		w.step(Hold{Domain: p.m["domain"], Class: ClassID(p.num("class", 0)), Off: cmd == "release"})
+		w.step(Hold{Domain: p.m["domain"], Class: ClassID(p.num("class", 0)), Provider: p.m["provider"], Off: cmd == "release"})
+	case "limit": // with nothing but source and provider: no more
+		rate, _ := strconv.ParseFloat(p.m["rate"], 64)
+		w.step(Limit{
+			Source: p.m["source"], Provider: p.m["provider"], Suspended: p.has("suspended"), Until: w.clock(p, "until", time.Time{}),
+			Rate: rate, Connections: p.num("connections", 0), PerConnection: p.num("per_connection", 0),
+		})
 	case "paused":
 		w.step(Paused{Source: p.m["source"], Provider: p.m["provider"], Until: w.clock(p, "until", time.Time{})})
 	case "set_back": // the clock is set back by so much

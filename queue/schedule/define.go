@@ -99,11 +99,7 @@ func (m *Machine) definePool(f *DefinePool) {
 
 func (m *Machine) defineProvider(f *DefineProvider) {
 	m.teardown()
-	name := f.Name
-	if name == Other {
-		name = ""
-	}
-	m.provider(name).def = *f
+	m.provider(siteProvider(f.Name)).def = *f
 }
 
 // rebuildLanes follows a new configuration: every queue finds its lane again.
@@ -116,35 +112,14 @@ func (m *Machine) rebuildLanes() {
 	}
 	for _, b := range slices.Clone(m.backlogList) {
 		if b.live {
+			b.heldAt = m.isHeldAt(b)
 			m.repin(b)
 			m.settleAll(b)
 		}
 	}
 }
 
-func (g *gate) limit(o *Options) int {
-	if n := g.scope.prov.def.Connections; n > 0 {
-		return n
-	}
-	return o.Connections
-}
-
-func (p *provider) perConnection(o *Options) int {
-	if p.def.PerConnection > 0 {
-		return p.def.PerConnection
-	}
-	return o.PerConnection
-}
-
-// interval is the time between recipients under the provider's rate; 0 = no limit.
-func (p *provider) interval() time.Duration {
-	if p.def.Rate <= 0 {
-		return 0
-	}
-	return time.Duration(float64(time.Second) / p.def.Rate)
-}
-
-// paused reports whether a source rests at a provider, and until when.
+// paused reports whether an operator lets a source rest at a provider, and until when.
 func (s *source) paused(now time.Time, provider string) (time.Time, bool) {
 	if provider == "" {
 		provider = Other
@@ -173,16 +148,10 @@ func (m *Machine) paused(f *Paused) {
 	m.refreshSource(s)
 }
 
-// refreshSource looks again at every site a source is used at; it follows a
-// pause's beginning and end.
+// refreshSource looks again at every site a source is used at; it follows the
+// beginning of a pause, and the end of one or of a suspension.
 func (m *Machine) refreshSource(s *source) {
-	var next time.Time
-	for _, p := range s.pauses {
-		if p.until.After(m.now) && (next.IsZero() || p.until.Before(next)) {
-			next = p.until
-		}
-	}
-	m.set(&s.timer, next)
+	m.timeRest(s)
 	for _, p := range s.paths {
 		m.refreshPath(p)
 	}

@@ -2,10 +2,7 @@
 
 package schedule
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // idleDomains is how many answers are remembered for domains without mail.
 const idleDomains = 10_000
@@ -94,42 +91,5 @@ func (m *Machine) settleDomain(d *domain) {
 		if i < len(d.backlogs) && d.backlogs[i] == b {
 			i++ // it was not released
 		}
-	}
-}
-
-func (m *Machine) isHeld(k backlogKey) bool {
-	if len(m.holds) == 0 {
-		return false
-	}
-	for _, h := range [...]holdKey{{}, {domain: k.domain}, {class: k.class}, {k.domain, k.class}} {
-		if _, ok := m.holds[h]; ok {
-			return true
-		}
-	}
-	return false
-}
-
-// hold stops or releases a class, a domain, both, or everything. Operators do
-// this rarely, so it looks at every backlog it could mean.
-func (m *Machine) hold(f *Hold) {
-	k := holdKey{f.Domain, f.Class}
-	if f.Off {
-		delete(m.holds, k)
-	} else {
-		m.holds[k] = struct{}{}
-	}
-	list := m.backlogList
-	if f.Domain != "" {
-		list = nil
-		if d := m.domains[f.Domain]; d != nil {
-			list = d.backlogs
-		}
-	}
-	for _, b := range slices.Clone(list) {
-		if f.Class != 0 && b.key.class != f.Class {
-			continue
-		}
-		b.held = m.isHeld(b.key)
-		m.settleAll(b)
 	}
 }

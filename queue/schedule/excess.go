@@ -19,7 +19,7 @@ func (m *Machine) couldToday(c *claim) bool {
 	if !src.defined {
 		return false
 	}
-	until, paused := src.paused(m.now, c.path.site.key.provider)
+	r, rests := c.path.resting(m.now)
 	if !c.limited() {
 		return true
 	}
@@ -33,7 +33,7 @@ func (m *Machine) couldToday(c *claim) bool {
 			return true // its cap is still to come
 		case !b.admits(c.tier()) || b.spent(m.now, c.tier()):
 			return false
-		case paused && !until.Before(b.cap.End):
+		case rests && !r.before(b.cap.End):
 			return false
 		}
 	}

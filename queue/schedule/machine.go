@@ -30,6 +30,12 @@
 //
 // Within a domain and class mail leaves in the order of the disk.
 //
+// A provider's figures hold for every source. A [Limit] replaces them for one, or
+// suspends it there, which is an obstacle beside an operator's [Paused] and not the same. A
+// [Hold] belongs to the mail and not to the source; at a provider it holds what goes
+// there now. The machine stores none of them: who knows them gives them anew at
+// start, before the first Take.
+//
 // # What the driver promises
 //
 // Facts are durable before they are stepped. An in-flight recipient that goes on
@@ -65,6 +71,7 @@ type Machine struct {
 	conns     map[Conn]*conn
 	flights   map[ID]*flight
 	holds     map[holdKey]struct{}
+	holdsAt   map[holdKey]struct{}
 
 	sourceList  []*source
 	backlogList []*backlog
@@ -83,6 +90,7 @@ type Machine struct {
 	resolves   fifo[*domain]
 	closing    fifo[*conn]
 	resting    fifo[*domain]
+	reheld     []holdKey // came or went since the last Take
 
 	idle      connList // idle connections, longest idle first
 	idleTimer timer
@@ -118,6 +126,7 @@ func New(o Options) *Machine {
 		conns:     map[Conn]*conn{},
 		flights:   map[ID]*flight{},
 		holds:     map[holdKey]struct{}{},
+		holdsAt:   map[holdKey]struct{}{},
 	}
 	m.idleTimer = timer{kind: timerIdle}
 	m.connWait = waitq{kind: waitGlobal}
@@ -174,6 +183,8 @@ func (m *Machine) stepRare(f Fact) {
 		m.capFact(&f)
 	case Paused:
 		m.paused(&f)
+	case Limit:
+		m.limit(&f)
 	case Hold:
 		m.hold(&f)
 	case SetBack:
@@ -198,6 +209,7 @@ func (m *Machine) Take(now time.Time, r *Ready) {
 	if m.rebuild {
 		m.rebuildLanes()
 	}
+	m.followHolds()
 	m.fire()
 	m.closeIdle()
 	m.work(r)

@@ -3,6 +3,7 @@
 package schedule
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -15,6 +16,7 @@ import (
 // first that may go its tokens, until nobody may. It knows no lanes, windows,
 // leases, connections or demand.
 type oracle struct {
+	bounds  *bounds
 	classes map[ClassID]Class
 	site    map[string]Resolved
 	pools   map[string]string // pool -> its only source; "" = warm
@@ -90,6 +92,10 @@ func (o *oracle) keys(k backlogKey) []BudgetKey {
 }
 
 func (o *oracle) may(now time.Time, k backlogKey) bool {
+	src, prov := cmp.Or(o.pools[o.classes[k.class].Pool], "w1"), o.site[k.domain].Provider
+	if o.bounds.isSuspended(now, pair{src, prov}) || o.bounds.isHeld(k.domain, k.class, prov) {
+		return false
+	}
 	for _, key := range o.keys(k) {
 		if c := o.caps[key]; c == nil || !c.tokens(now, o.classes[k.class].Tier) {
 			return false
@@ -162,7 +168,7 @@ func budgetRun(t *testing.T, seed uint64) {
 	r := rand.New(rand.NewPCG(seed, 1))
 	w := newWorld(t, Options{Window: 2 + r.IntN(12), Connections: 10_000})
 	o := &oracle{
-		classes: map[ClassID]Class{}, site: map[string]Resolved{}, pools: map[string]string{},
+		bounds: w.bounds, classes: map[ClassID]Class{}, site: map[string]Resolved{}, pools: map[string]string{},
 		caps: map[BudgetKey]*oracleCap{}, wait: map[backlogKey][]Item{},
 	}
 	// With one budget per lane (odd seeds) the very recipients must agree. Where a lane
@@ -272,6 +278,7 @@ func playDay(t *testing.T, r *rand.Rand, w *world, o *oracle, hours map[BudgetKe
 				o.wait[k] = slices.Insert(o.wait[k], i, it)
 			}
 		}
+		stopSome(r, w)
 		before := map[BudgetKey]int{}
 		for k, c := range o.caps {
 			before[k] = c.used
@@ -295,6 +302,21 @@ func playDay(t *testing.T, r *rand.Rand, w *world, o *oracle, hours map[BudgetKe
 			hours[k][int(w.now.Sub(begin).Hours())] += c.used - before[k]
 		}
 		w.jump(r)
+	}
+}
+
+// stopSome suspends a source at a provider, holds a class there, or ends either.
+func stopSome(r *rand.Rand, w *world) {
+	prov := []string{"google", "yahoo", Other}[r.IntN(3)]
+	switch r.IntN(6) {
+	case 0:
+		l := Limit{Source: []string{"a1", "a2", "w1"}[r.IntN(3)], Provider: prov, Suspended: r.IntN(2) == 0}
+		if r.IntN(3) > 0 {
+			l.Until = w.now.Add(time.Duration(r.IntN(4*3600)) * time.Second)
+		}
+		w.step(l)
+	case 1:
+		w.step(Hold{Class: ClassID(r.IntN(9)), Provider: prov, Off: r.IntN(2) == 0})
 	}
 }
 

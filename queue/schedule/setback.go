@@ -6,7 +6,7 @@ import "time"
 
 // setBack follows a clock that was set back: what the machine measured from its
 // own now (back-off, rates, idle connections, lookups) goes on as long as it
-// would have. What is a date stays: pauses, budget days and the due times of mail.
+// would have. What is a date stays: pauses, suspensions, budget days and the due times of mail.
 func (m *Machine) setBack(f *SetBack) {
 	for _, t := range m.timers {
 		t.at = t.at.Add(-f.By) // all alike, so the heap keeps its order; who is woken early looks again

@@ -51,6 +51,10 @@ func (m *Machine) settle(q *queue) {
 		m.detach(q)
 		return
 	case m.domainReady(b.domain):
+		if b.heldAt {
+			m.detach(q)
+			return
+		}
 		m.attach(q, share)
 	default:
 		m.detach(q)
@@ -128,7 +132,7 @@ func (m *Machine) queueFor(b *backlog, it *Item) *queue {
 }
 
 // pinOf is the source an item keeps, or nil: the pin has ended, or its source
-// is gone from the pool or paused.
+// is gone from the pool or must rest.
 func (m *Machine) pinOf(b *backlog, it *Item) *source {
 	if it.Pin == "" || !it.PinUntil.After(m.now) || !it.PinUntil.After(it.Due) {
 		return nil
@@ -138,7 +142,7 @@ func (m *Machine) pinOf(b *backlog, it *Item) *source {
 		return nil
 	}
 	if site := b.domain.site; site != nil {
-		if _, paused := s.paused(m.now, site.key.provider); paused {
+		if _, rests := s.resting(m.now, site.key.provider, s.limits[site.key.provider]); rests {
 			return nil
 		}
 	}

@@ -26,6 +26,9 @@ func (m *Machine) joinSite(d *domain, key siteKey) {
 	m.leaveSite(d)
 	d.site = m.site(key)
 	d.site.users++
+	for _, b := range d.backlogs {
+		b.heldAt = m.isHeldAt(b)
+	}
 }
 
 func (m *Machine) leaveSite(d *domain) {
@@ -86,7 +89,7 @@ func (m *Machine) path(s *site, src *source) *path {
 		}
 	}
 	if p.gate == nil {
-		g := &gate{source: src, scope: s.scope}
+		g := &gate{source: src, scope: s.scope, lim: src.limits[s.key.provider]}
 		g.timer = timer{kind: timerGate, owner: g}
 		g.connWait = waitq{kind: waitConn, gate: g}
 		g.rateWait = waitq{kind: waitRate, gate: g}
@@ -103,10 +106,14 @@ func (m *Machine) pathUsable(p *path) bool {
 	if !p.source.defined {
 		return false
 	}
-	if _, paused := p.source.paused(m.now, p.site.key.provider); paused {
+	if _, rests := p.resting(m.now); rests {
 		return false
 	}
 	return p.open > 0 || !p.until.After(m.now)
+}
+
+func (p *path) resting(now time.Time) (rest, bool) {
+	return p.source.resting(now, p.site.key.provider, p.gate.lim)
 }
 
 // refreshPath follows a change of what a path's use depends on.
@@ -120,15 +127,19 @@ func (m *Machine) refreshPath(p *path) {
 		for _, l := range p.site.lanes {
 			m.markLane(l)
 		}
-		if !u && len(p.source.pauses) > 0 {
-			m.unpin(p)
+	}
+	if !p.usable {
+		if _, rests := p.resting(m.now); rests { // also one that was backing off before
+			m.rested(p)
 		}
 	}
 }
 
-// unpin frees the mail that is kept to a source which has been paused.
-func (m *Machine) unpin(p *path) {
+// rested frees the mail that is kept to a source which must rest now, and lets
+// lanes see whether anybody else may send their mail today.
+func (m *Machine) rested(p *path) {
 	for _, l := range p.site.lanes { // lanes are only marked here: none is dropped
+		m.markLane(l)
 		if l.key.pin != p.source {
 			continue
 		}
@@ -173,7 +184,7 @@ func (s *scope) full() bool {
 	return n > 0 && s.open >= n
 }
 
-// rateReady reports whether the provider's rate lets a recipient pass now.
+// rateReady reports whether the rate of a source at a provider lets a recipient pass now.
 func (m *Machine) rateReady(p *path, wait bool) bool {
 	at := p.gate.rateAt()
 	if !at.After(m.now) {
@@ -189,7 +200,7 @@ func (m *Machine) rateReady(p *path, wait bool) bool {
 // rateAt is when the next recipient may pass. Up to a tenth of a second's worth may
 // pass at once, so that high rates do not need a timer per recipient.
 func (g *gate) rateAt() time.Time {
-	step := g.scope.prov.interval()
+	step := g.interval()
 	if step == 0 {
 		return time.Time{}
 	}
@@ -197,7 +208,7 @@ func (g *gate) rateAt() time.Time {
 }
 
 func (g *gate) spendRate(now time.Time, n int) {
-	step := g.scope.prov.interval()
+	step := g.interval()
 	if step == 0 {
 		return
 	}
@@ -246,7 +257,7 @@ func (m *Machine) makeRoom(w *waitq) {
 func (m *Machine) inNeed(w *waitq) bool {
 	for w.q.len() > 0 {
 		p := w.q.items[w.q.head]
-		if !p.dead && len(p.site.ready) > 0 && len(p.idle) == 0 && !p.until.After(m.now) {
+		if !p.dead && p.usable && len(p.site.ready) > 0 && len(p.idle) == 0 && !p.until.After(m.now) {
 			return true
 		}
 		w.q.pop()

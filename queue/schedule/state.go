@@ -28,6 +28,7 @@ type source struct {
 	budgeted bool
 	defined  bool
 	pauses   []pause
+	limits   map[string]*limited // by provider, "" for sites of none; nil where there never was one
 	paths    []*path
 	timer    timer
 }
@@ -106,7 +107,9 @@ type scope struct {
 type gate struct {
 	source   *source
 	scope    *scope
+	lim      *limited // nil = the provider's figures hold
 	open     int
+	closing  int       // of them, asked to close
 	tat      time.Time // GCRA: theoretical arrival time of the next recipient
 	connWait waitq
 	rateWait waitq
@@ -182,8 +185,9 @@ type backlogKey struct {
 }
 
 type holdKey struct {
-	domain string
-	class  ClassID
+	domain   string
+	class    ClassID
+	provider string // as sites carry it; "" in Machine.holds, which hold everywhere
 }
 
 // backlog is the mail of a class for a domain: a count on disk and a window.
@@ -203,6 +207,7 @@ type backlog struct {
 	wanted   bool
 	failing  bool
 	held     bool
+	heldAt   bool     // at the provider where its domain's mail goes
 	after    Position // of the load that is out
 	cut      Position // earliest item not taken into the window while loading; zero = none
 	ended    []ID     // left while a load was out

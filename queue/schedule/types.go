@@ -187,11 +187,27 @@ type (
 		Source, Provider string
 		Until            time.Time
 	}
-	// Hold says that mail of a class or a domain (or both) waits until released.
+	// Limit is what holds for a source at a provider until the next Limit of the
+	// pair. Zero fields are the provider's normal figures; others replace them, be they
+	// lower or higher. It knows nothing of Paused: neither ends the other.
+	Limit struct {
+		Source    string
+		Provider  string    // "" or [Other] = every site that belongs to none, each by itself
+		Suspended bool      // nothing new leaves; mail goes by other members of the pool
+		Until     time.Time // the suspension ends by itself; zero = with the next Limit
+		// The figures hold during a suspension and after it: whoever wants the source to
+		// begin slowly gives them together with Suspended.
+		Rate          float64 // recipients a second
+		Connections   int     // those above it are closed as they come to rest
+		PerConnection int     // transactions
+	}
+	// Hold says that mail of a class or a domain (or both) waits until released. At a
+	// provider it waits for every source, and transactional mail does not obey.
 	Hold struct {
-		Domain string  // "" = all domains
-		Class  ClassID // 0 = all classes; class numbers start at 1
-		Off    bool
+		Domain   string  // "" = all domains
+		Class    ClassID // 0 = all classes; class numbers start at 1
+		Provider string  // "" = wherever the mail goes; [Other] = sites that belong to none
+		Off      bool
 	}
 	// SetBack says that the clock was set back: the next now is earlier by so
 	// much than it would have been.
@@ -237,6 +253,7 @@ func (ConnUp) fact()         {}
 func (ConnDown) fact()       {}
 func (Concluded) fact()      {}
 func (Paused) fact()         {}
+func (Limit) fact()          {}
 func (Hold) fact()           {}
 func (SetBack) fact()        {}
 func (Cap) fact()            {}
@@ -338,8 +355,8 @@ const (
 	WhyResolving   = "resolving"   // MX lookup under way
 	WhyDNS         = "dns"         // MX lookup failed, tried again at Until
 	WhyUnreachable = "unreachable" // the site refused connections, next one at Until
-	WhyHeld        = "held"        // class or domain held by an operator
-	WhyPaused      = "paused"      // every source of the pool is paused
+	WhyHeld        = "held"        // class or domain held by an operator, or class held at the provider
+	WhyPaused      = "paused"      // every source of the pool is paused or suspended
 	WhyBudget      = "budget"      // the day's budget is spent or claimed by better tiers
 	WhyPaced       = "paced"       // the budget is released over the window
 	WhyTier        = "tier"        // the warm-up stage does not admit the tier

@@ -36,6 +36,12 @@ func (m *Machine) Why(now time.Time, domain string, class ClassID, it Item) Reas
 		return Reason{Code: WhyNext, Text: "nothing is in the way"}
 	}
 	site := b.domain.site
+	if m.isHeldAt(b) {
+		return Reason{
+			Code: WhyHeld, Site: site.key.name, Provider: site.key.provider,
+			Text: fmt.Sprintf("the mail of its lane is held at %s, from every source: %s", providerName(site), showProvider(site)),
+		}
+	}
 	l := m.lanes[laneKey{site, b.class, m.pinOf(b, &it)}]
 	if l == nil {
 		return Reason{Code: WhyNext, Text: "nothing is in the way", Site: site.key.name, Provider: site.key.provider}
@@ -126,8 +132,8 @@ func sooner(a, b *Reason) bool {
 func (m *Machine) whyClaim(c *claim, it *Item, ahead int) Reason {
 	p, src := c.path, c.path.source
 	at := p.site.key.name
-	if until, paused := src.paused(m.now, p.site.key.provider); paused {
-		return Reason{Code: WhyPaused, Until: until, Expected: until, Text: fmt.Sprintf("source %s is paused until %s", src.name, clock(until))}
+	if r, rests := p.resting(m.now); rests {
+		return Reason{Code: WhyPaused, Until: r.until, Expected: r.until, Text: whyRests(p, r)}
 	}
 	if !src.defined {
 		return Reason{Code: WhyPaused, Text: fmt.Sprintf("source %s is not configured", src.name)}
@@ -153,8 +159,8 @@ func (m *Machine) whyClaim(c *claim, it *Item, ahead int) Reason {
 	case !m.rateReady(p, false):
 		next := p.gate.rateAt()
 		return Reason{
-			Code: WhyRate, Until: next, Expected: next.Add(time.Duration(ahead) * p.site.prov.interval()),
-			Text: fmt.Sprintf("waits for the rate of %s: %g recipients a second from source %s", place(c), p.site.prov.def.Rate, src.name),
+			Code: WhyRate, Until: next, Expected: next.Add(time.Duration(ahead) * p.gate.interval()),
+			Text: whyRate(p),
 		}
 	case len(p.idle) == 0 && !m.canDial(p, false):
 		return Reason{Code: WhyConnections, Text: m.whyConnections(p)}
@@ -176,27 +182,6 @@ func isAre(n int) string {
 		return "is"
 	}
 	return "are"
-}
-
-// place names where a source's limits hold.
-func place(c *claim) string {
-	if n := c.path.site.key.provider; n != "" {
-		return n
-	}
-	return c.path.site.key.name
-}
-
-func (m *Machine) whyConnections(p *path) string {
-	g, src := p.gate, p.source.name
-	switch {
-	case p.failures > 0 && p.dialling > 0:
-		return fmt.Sprintf("%s failed before: one connection from source %s tries whether it answers", p.site.key.name, src)
-	case g.open >= g.limit(&m.o):
-		return fmt.Sprintf("all %s of source %s are busy", count(g.open, "connection"), src)
-	case g.scope.full():
-		return fmt.Sprintf("all %s to %s are busy", count(g.scope.open, "connection"), g.scope.prov.name)
-	}
-	return fmt.Sprintf("all %s of this engine are busy", count(m.open, "connection"))
 }
 
 // ahead counts the recipients known to leave before one: in its own queue, and

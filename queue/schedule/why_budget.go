@@ -64,7 +64,7 @@ func (b *budget) explain(now time.Time, c *claim, r *Reason) {
 
 // name is the budget in an operator's words.
 func (b *budget) name(c *claim) string {
-	at := "at " + place(c)
+	at := "at " + place(c.path)
 	switch b.key.Provider {
 	case Total:
 		at = "at all providers"

@@ -13,6 +13,7 @@ import (
 // world is a driver without a disk or a network: it answers what the machine
 // asks, at once or when a test says so, and writes down what happened.
 type world struct {
+	*bounds
 	t     testing.TB
 	m     *Machine
 	now   time.Time
@@ -38,7 +39,7 @@ type world struct {
 func newWorld(t testing.TB, o Options) *world {
 	start := time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
 	return &world{
-		t: t, m: New(o), now: start, start: start,
+		bounds: newBounds(), t: t, m: New(o), now: start, start: start,
 		disk: map[backlogKey][]Item{}, trans: map[Conn]Transaction{}, up: map[Conn]bool{},
 		sites: map[string]Resolved{}, flying: map[ID]bool{}, moved: map[ID]string{},
 		failed: map[ID]bool{}, charge: map[BudgetKey]int{}, caps: map[BudgetKey]*Cap{}, leases: map[BudgetKey]int{},
@@ -52,6 +53,7 @@ func (w *world) step(f Fact) {
 		}
 		w.caps[c.Key] = &c
 	}
+	w.bounds.step(w.now, f)
 	w.m.Step(w.now, f)
 }
 
@@ -110,6 +112,7 @@ func (w *world) begin(c Conn, t Transaction) {
 	if len(t.Items) == 0 {
 		w.t.Fatalf("connection %d: a transaction without recipients", c)
 	}
+	w.checkBounds(c, t)
 	for _, it := range t.Items {
 		if w.flying[it.ID] {
 			w.t.Fatalf("%v is in flight twice", it.ID)
