@@ -44,6 +44,7 @@ func (c *Config) check() []Problem {
 	k.providers()
 	k.tiers()
 	k.policies()
+	k.canary()
 	k.scores()
 	k.signal()
 	for _, plan := range c.Plans {

@@ -86,6 +86,8 @@ type Config struct {
 	Public      Public       `toml:"public"`
 	Suppression Suppression  `toml:"suppression"`
 	Feedback    FeedbackMail `toml:"feedback"`
+	Breaker     Breaker      `toml:"breaker"`
+	Canary      Canary       `toml:"canary"`
 	Scoring     Scoring      `toml:"scoring"`
 	Signal      Signal       `toml:"signal"`
 

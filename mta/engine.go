@@ -61,6 +61,7 @@ type Engine struct {
 	queue      *queue.Queue
 	warm       *warmups
 	evidence   *evidences
+	breakers   *breakers
 	pauses     *pauses
 	admit      *admit.Admitter
 	feedback   *feedback
@@ -193,6 +194,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	group.run("complaints", e.complaints.follow)
 	group.run("metrics", e.observer.follow)
 	group.run("evidence", e.evidence.follow)
+	group.run("breakers", e.breakers.follow)
+	group.run("breaker release", func(ctx context.Context) { e.breakers.release(ctx, e.queue) })
+	group.run("canary", func(ctx context.Context) { e.breakers.canary.run(ctx, e.queue) })
 	group.run("disk space", e.watchSpace)
 	group.run("failed store", func(ctx context.Context) { e.cutIfFailed(ctx, cutOff) })
 	cut := make(chan int, 1)

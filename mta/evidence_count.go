@@ -3,13 +3,10 @@
 package mta
 
 import (
-	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/seguemta/segue/mta/event"
 	"github.com/seguemta/segue/queue/schedule"
-	"github.com/seguemta/segue/queue/store"
 	"github.com/seguemta/segue/reputation/bounce"
 	"github.com/seguemta/segue/reputation/evidence"
 	"github.com/seguemta/segue/reputation/warmup"
@@ -50,7 +47,7 @@ func (e *evidences) attempt(ev *event.Event) (evidence.Counts, error) {
 	if ev.Attempt <= 1 {
 		return c, nil
 	}
-	err := e.before(ev, func(x *event.Event) {
+	err := before(e.mail, ev, func(x *event.Event) {
 		same := x.Source == ev.Source && x.Provider == ev.Provider && warmup.DayOf(x.Time, e.zone) == warmup.DayOf(ev.Time, e.zone)
 		if x.Kind != event.Deferred || x.Code == 0 || !same {
 			return
@@ -73,22 +70,7 @@ func hard(ev *event.Event) bool {
 	return ev.Verdict == string(bounce.Suppress) || ev.Verdict == string(bounce.Count)
 }
 
-// before calls f for each earlier event about the same recipient that is still kept.
-func (e *evidences) before(ev *event.Event, f func(*event.Event)) error {
-	list, err := e.mail.Timeline(ev.Message)
-	if err != nil {
-		return fmt.Errorf("reading the events of a message: %w", err)
-	}
-	for i := range list {
-		if list[i].Recipient == ev.Recipient && list[i].Sequence < ev.Sequence {
-			f(&list[i])
-		}
-	}
-	return nil
-}
-
-// feedback counts what came after delivery, for the day of delivery. What comes
-// twice counts once; what is about nobody of the sent index counts nowhere.
+// feedback counts what came after delivery, for the day of delivery.
 func (e *evidences) feedback(more map[evidence.Key]evidence.Counts, ev *event.Event) error {
 	var c evidence.Counts
 	switch {
@@ -101,25 +83,12 @@ func (e *evidences) feedback(more map[evidence.Key]evidence.Counts, ev *event.Ev
 	default:
 		return nil
 	}
-	if ev.Message == 0 {
-		return nil
-	}
-	sent, err := e.mail.SentRecord(store.ID{Message: ev.Message, Recipient: ev.Recipient})
-	if errors.Is(err, store.ErrNotFound) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("reading the sent index: %w", err)
-	}
-	again := false
-	err = e.before(ev, func(x *event.Event) {
-		again = again || x.Kind == ev.Kind && (ev.Kind != event.DSN || hard(x)) // a program may have answered before
-	})
-	if err != nil {
+	sent, err := firstReport(e.mail, ev)
+	if err != nil || sent == nil {
 		return err
 	}
 	day := warmup.DayOf(sent.Time, e.zone)
-	if again || warmup.DayOf(ev.Time, e.zone)-day >= evidence.Keep {
+	if warmup.DayOf(ev.Time, e.zone)-day >= evidence.Keep {
 		return nil
 	}
 	e.add(more, cohort{day, sent.Source, sent.Provider, sent.Domain, sent.Segment, sent.Tier}, c)

@@ -20,9 +20,10 @@ import (
 )
 
 // steep is a plan of two stages, 20 and 60 a day, on the only source that takes
-// active contacts, at a provider of its own.
+// active contacts, at a provider of its own. Breakers are off: they would hold who bounces.
 func steep() *strings.Replacer {
 	return strings.NewReplacer(
+		"[http]", "[breaker]\nenabled = false\n[http]",
 		`excess = "overflow"`, `excess = "hold"`, `overflow = "standard"`, "",
 		`per_day = { default = 2 }`, "per_day = { default = 20 }\n[[plan.stage]]\ntiers = [\"active\"]\nper_day = { default = 60 }",
 		"[[pool]]\nname = \"standard\"", "[[provider]]\nname = \"google\"\nmx = [\"mx.dest.example\"]\n[[pool]]\nname = \"standard\"",

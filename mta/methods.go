@@ -229,6 +229,9 @@ func (m methods) why(s *queue.Status) api.Why {
 		return w
 	}
 	w.Lane = lane(s.Class.Stream, s.Class.Segment, s.Class.Tier, s.Class.Pool)
+	if held, until := m.breakers.heldBy(s.Record.Hold, &store.Entry{ID: s.ID, Recipient: s.Record}); held != "" {
+		w.Text, w.Until = held, until
+	}
 	return w
 }
 

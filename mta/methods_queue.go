@@ -80,6 +80,9 @@ func (m methods) order(act *api.QueueAct) (queue.Order, error) {
 		if name == "" {
 			name = "operator"
 		}
+		if k, ok := cutHold(name); ok {
+			return nil, api.Problem(http.StatusBadRequest, name+" is the hold of a breaker", "take another name, or: segue segment hold, for "+string(k.kind)+" "+k.name)
+		}
 		return queue.Holding(name), nil
 	case "release", "retry":
 		return queue.Releasing(), nil

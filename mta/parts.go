@@ -48,8 +48,11 @@ func (e *Engine) makeQueue() error {
 	if e.warm, err = newWarmups(e.c, e.mail, e.evidence); err != nil {
 		return err
 	}
+	if e.breakers, err = newBreakers(e.c, e.mail, e.people.MemberSet, e.time.Settled, e.log.With(slog.String("component", "breaker"))); err != nil {
+		return err
+	}
 	e.queue, err = queue.New(queue.Options{
-		Store: e.mail, Transport: transport, Resolver: routes{router, classifier{e.plan.bounces}, e.o.Now}, Contacts: e.contacts, Budgets: e.warm,
+		Store: e.mail, Transport: transport, Resolver: routes{router, classifier{e.plan.bounces}, e.o.Now}, Contacts: e.contacts, Budgets: e.warm, Gate: e.breakers,
 		Sources: e.plan.defineSource, Pools: e.plan.definePool, Providers: e.plan.defineProv,
 		Lane:   e.plan.lane,
 		Relane: func(c store.Class, tier string) store.Class { return e.admit.Lane(c.Stream, c.Segment, tier, c.Domain) },
@@ -58,7 +61,9 @@ func (e *Engine) makeQueue() error {
 		Schedule: schedule.Options{MaxConnections: e.c.Delivery.MaxConnections},
 		Logger:   e.log.With(slog.String("component", "queue")), Registry: e.o.Registry, Now: e.o.Now, Settled: e.time.Settled,
 		EventRetention: e.c.Queue.EventRetention.Std(), MaxAge: e.plan.maxAge,
-		Consumed: func() uint64 { return min(e.contacts.consumed(), e.evidence.consumed(), e.complaints.consumed()) },
+		Consumed: func() uint64 {
+			return min(e.contacts.consumed(), e.evidence.consumed(), e.complaints.consumed(), e.breakers.consumed())
+		},
 	})
 	if err != nil {
 		return err

@@ -16,7 +16,8 @@ import (
 type act struct {
 	kind   event.Kind // Dropped, Suppressed, Expired, Bounced: final; Held, Released, Relaned, Delayed: not
 	reason string
-	hold   string      // Held: the name
+	hold   string      // Held: the name; Released: only who is held under it, due as it was
+	gated  bool        // Held: by the gate, which is asked for the name
 	class  store.Class // Relaned
 	// version is that of the segment that decides the class; 0 = as it was.
 	version uint64
@@ -65,9 +66,14 @@ func (q *Queue) await(id store.ID, a *act, done func(error)) {
 func (q *Queue) apply(id store.ID, a *act, done func(error)) {
 	q.mail.act(func(now time.Time) {
 		if _, flying := q.owned.flying[id]; flying {
-			if a.back != nil {
+			switch {
+			case a.back != nil:
 				done(nil) // its conclusion will know the clock
-			} else {
+			case a.kind == event.Released && a.hold != "":
+				done(errBusy) // it is about to land in its hold
+			case a.gated:
+				done(ErrNotFound) // it was asked
+			default:
 				q.await(id, a, done)
 			}
 			return
@@ -83,6 +89,10 @@ func (q *Queue) apply(id store.ID, a *act, done func(error)) {
 		}
 		if q.owned.unheard(&r) {
 			done(errBusy)
+			return
+		}
+		if a.kind == event.Released && a.hold != "" && r.Hold != a.hold || a.gated && r.Hold != "" {
+			done(ErrNotFound)
 			return
 		}
 		q.owned.changed[id] = true
@@ -154,14 +164,25 @@ func (q *Queue) write(tx *store.Tx, id store.ID, r store.Recipient, a *act) (*st
 	next := r
 	switch a.kind {
 	case event.Held:
-		next.Hold = a.hold
-		e.Reason = a.hold
-	case event.Released:
-		if a.back != nil {
-			a.back.bring(&next, tx.Now())
-			break
+		next.Hold, e.Reason = a.hold, a.hold
+		if a.gated {
+			// Whoever lets a cohort go walks through its hold once: who was asked before
+			// must not come to it after that.
+			p := q.passage(&store.Entry{ID: id, Recipient: r}, q.store.Class(r.Class), m)
+			if p.Go {
+				return &r, nil
+			}
+			next.Hold, e.Reason = p.Hold, p.Why
 		}
-		next.Hold, next.Due, next.Wait, next.Base = "", tx.Now(), "", time.Time{}
+	case event.Released:
+		switch {
+		case a.back != nil:
+			a.back.bring(&next, tx.Now())
+		case a.hold != "":
+			next.Hold = ""
+		default:
+			next.Hold, next.Due, next.Wait, next.Base = "", tx.Now(), "", time.Time{}
+		}
 	case event.Relaned:
 		next.Class, _ = tx.Class(a.class)
 		if a.version != 0 {
@@ -170,6 +191,7 @@ func (q *Queue) write(tx *store.Tx, id store.ID, r store.Recipient, a *act) (*st
 		if a.class.Segment != e.Segment {
 			ask(&next, tx.Now())
 		}
+		q.holdAnew(id, &r, &next, m)
 		e.Segment, e.SegmentVersion, e.Tier, e.Pool, e.Plan = a.class.Segment, next.Version, a.class.Tier, a.class.Pool, a.class.Plan
 	case event.Delayed:
 		if next.Wait == "" {
@@ -200,7 +222,7 @@ func (q *Queue) event(id store.ID, r *store.Recipient, m *store.Message) event.E
 		Message: id.Message, Recipient: id.Recipient, Address: r.Address.String(), Contact: r.Contact,
 		Sender: m.Sender.String(), Stream: c.Stream, Segment: c.Segment, SegmentVersion: r.Version, Tier: c.Tier,
 		Pool: c.Pool, Plan: c.Plan, Campaign: m.Campaign, Credential: m.Credential, Metadata: m.Metadata,
-		Domain: r.Address.Domain, Attempt: r.Attempts, Size: m.Size, Batch: r.Batch, SendingDomain: m.Domain,
+		Domain: r.Address.Domain, Attempt: r.Attempts, Size: m.Size, Batch: r.Batch, SendingDomain: m.Domain, Sample: r.Sample,
 	}
 }
 

@@ -201,6 +201,7 @@ func (q *Queue) outcome(tx *store.Tx, t *schedule.Transaction, p *prepared, res 
 			Time: tx.Now(), Contact: r.Contact, Address: r.Address.String(), Stream: ev.Stream, Segment: ev.Segment,
 			SegmentVersion: r.Version, Tier: ev.Tier, Pool: ev.Pool, Campaign: ev.Campaign, Batch: r.Batch, Source: t.Source,
 			Provider: t.Provider, Domain: p.job.Message.Domain, Token: p.job.Recipients[0].ID.Recipient,
+			Sample: r.Sample,
 		})
 	}
 	if _, err := tx.Remove(e.ID, e.Recipient); err != nil {

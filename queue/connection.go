@@ -126,8 +126,9 @@ type prepared struct {
 	policy  Policy
 	people  map[store.ID]Person
 	acts    []refused
-	lagging map[store.ID]bool // contact state lags: their class waits
-	unread  map[store.ID]bool // the disk could not be read: they wait
+	lagging map[store.ID]bool     // contact state lags: their class waits
+	unread  map[store.ID]bool     // the disk could not be read: they wait
+	samples map[store.ID][]string // trials that those are let go for who are of one
 
 	// Written by the conclusion.
 	next  map[store.ID]*store.Recipient // who goes on; missing = concluded
@@ -144,7 +145,7 @@ type refused struct {
 func (q *Queue) prepare(t *schedule.Transaction) *prepared {
 	class := q.store.Class(store.ClassID(t.Class))
 	mid := t.Items[0].ID.Message
-	p := &prepared{lagging: map[store.ID]bool{}, unread: map[store.ID]bool{}, people: map[store.ID]Person{}}
+	p := &prepared{lagging: map[store.ID]bool{}, unread: map[store.ID]bool{}, people: map[store.ID]Person{}, samples: map[store.ID][]string{}}
 	p.job = Job{Site: t.Site, Provider: t.Provider, Source: t.Source, Domain: t.Domain, Class: class, MessageID: mid}
 	list := q.current(t, p)
 	if len(list) == 0 {
@@ -218,6 +219,11 @@ func (q *Queue) check(p *prepared, e store.Entry, transactional bool) {
 			return
 		}
 	}
+	pass := q.passage(&e, class, p.job.Message)
+	if !pass.Go {
+		p.acts = append(p.acts, refused{e, &act{kind: event.Held, gated: true}})
+		return
+	}
 	a, err := q.closed(p, &e)
 	switch {
 	case err != nil:
@@ -225,6 +231,9 @@ func (q *Queue) check(p *prepared, e store.Entry, transactional bool) {
 	case a != nil:
 		p.acts = append(p.acts, refused{e, a})
 	default:
+		if len(pass.Sample) > 0 {
+			p.samples[e.ID] = pass.Sample
+		}
 		p.job.Recipients = append(p.job.Recipients, e)
 	}
 }

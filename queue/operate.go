@@ -67,6 +67,10 @@ func (q *Queue) Why(ctx context.Context, id store.ID) (*Status, error) {
 		if s.Record.Hold != "" {
 			s.State = "held"
 			s.Why = schedule.Reason{Code: schedule.WhyHeld, Text: "held under " + s.Record.Hold + " until released"}
+			e := store.Entry{ID: id, Recipient: s.Record}
+			if p := q.passage(&e, s.Class, &s.Message); !p.Go && p.Hold == s.Record.Hold {
+				s.Why.Text = "held under " + p.Hold + ": " + p.Why
+			}
 			return
 		}
 		e := store.Entry{ID: id, Recipient: s.Record}

@@ -152,6 +152,8 @@ type Options struct {
 	// Policy is what the segment of a class asks of its mail; nil = nothing. It is not
 	// asked for transactional mail.
 	Policy func(store.Class) Policy
+	// Gate says whether marketing mail goes at all; nil = everybody goes.
+	Gate Gate
 	// ContactSpan and AccountSpan are how far the caps of any policy look back; 0 =
 	// there is no such cap, and nobody counts.
 	ContactSpan, AccountSpan time.Duration

@@ -183,16 +183,21 @@ func (q *Queue) seat(p *prepared, e *store.Entry) (*seat, error) {
 }
 
 // reserve makes durable, before anything is sent, that the recipients of a job
-// count under every cap. Whom a cap leaves no room is taken out of the job. The
-// committer decides, one after another: two connections cannot take the same room.
+// count under every cap, and for which trials they go. Whom a cap leaves no room is
+// taken out of the job. The committer decides, one after another: two connections
+// cannot take the same room.
 func (q *Queue) reserve(p *prepared) {
-	if !q.counted(p.job.Class) || len(p.job.Recipients) == 0 {
+	counted := q.counted(p.job.Class)
+	if !counted && len(p.samples) == 0 || len(p.job.Recipients) == 0 {
 		return
 	}
 	var seats []*seat
 	for i := range p.job.Recipients {
 		e := &p.job.Recipients[i]
-		s, err := q.seat(p, e)
+		s, err := &seat{Entry: *e}, error(nil)
+		if counted {
+			s, err = q.seat(p, e)
+		}
 		if err == nil {
 			err = q.look(s)
 		}
@@ -203,7 +208,16 @@ func (q *Queue) reserve(p *prepared) {
 		seats = append(seats, s)
 	}
 	p.job.Recipients = p.job.Recipients[:0]
-	err := q.store.Commit(context.WithoutCancel(q.hard), func(tx *store.Tx) error { return take(tx, seats) })
+	err := q.store.Commit(context.WithoutCancel(q.hard), func(tx *store.Tx) error {
+		sampled, err := p.sampled(tx, seats)
+		if err == nil {
+			err = take(tx, seats)
+		}
+		if err == nil {
+			q.letGo(tx, p, sampled)
+		}
+		return err
+	})
 	if err != nil {
 		for _, s := range seats {
 			p.unread[s.ID] = true
@@ -272,7 +286,9 @@ func take(tx *store.Tx, seats []*seat) error {
 		list = append(list, s)
 	}
 	for _, s := range list {
-		tx.Reserve(s.ID, s.who)
+		if len(s.who) > 0 {
+			tx.Reserve(s.ID, s.who)
+		}
 	}
 	return nil
 }

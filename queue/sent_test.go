@@ -4,6 +4,7 @@ package queue
 
 import (
 	"errors"
+	"reflect"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -54,7 +55,7 @@ func TestSentNamesTheTokenThatWasCarried(t *testing.T) {
 				Time: got.Time, Contact: uint64(10 + i), Address: m.Recipients[i].Address.String(), Stream: "transactional", SegmentVersion: 7,
 				Pool: "main", Campaign: "spring", Batch: "fair", Source: "a1", Domain: "example.org", Token: token,
 			}
-			if got != want {
+			if !reflect.DeepEqual(got, want) {
 				t.Errorf("%s: %+v\nwant %+v", id, got, want)
 			}
 		}

@@ -65,7 +65,7 @@ func (r *roster) load(value []byte) error {
 	if _, err := part.ReadFrom(bytes.NewReader(value)); err != nil {
 		return fmt.Errorf("%w: members of segment %d: %w", store.ErrCorrupt, r.id, err)
 	}
-	if err := sound(part); err != nil {
+	if err := inOrder(part, true); err != nil {
 		return fmt.Errorf("%w: members of segment %d: %w", store.ErrCorrupt, r.id, err)
 	}
 	r.bits.Or(part)
@@ -75,10 +75,10 @@ func (r *roster) load(value []byte) error {
 // errOrder says that the members of a chunk are not in order.
 var errOrder = errors.New("its runs overlap, are out of order, or leave the chunk")
 
-// sound checks a chunk that was read. Validate compares each run with every
-// other: a chunk of scattered members has a thousand, and takes longer to check than
-// to make anew.
-func sound(part *roaring.Bitmap) error {
+// inOrder checks members that were read, of one chunk or of many. Validate compares
+// each run with every other: a chunk of scattered members has a thousand, and takes
+// longer to check than to make anew.
+func inOrder(part *roaring.Bitmap, chunk bool) error {
 	switch {
 	case part.IsEmpty():
 		return nil
@@ -93,7 +93,7 @@ func sound(part *roaring.Bitmap) error {
 			return nil
 		}
 		for _, id := range page[:n] {
-			if int64(id) <= last || last >= 0 && id>>16 != uint32(last)>>16 {
+			if int64(id) <= last || chunk && last >= 0 && id>>16 != uint32(last)>>16 {
 				return errOrder
 			}
 			last = int64(id)

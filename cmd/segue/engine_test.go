@@ -162,6 +162,17 @@ func (e *engine) RebuildSegment(_ context.Context, name string) error {
 	return nil
 }
 
+func (e *engine) SteerBreaker(_ context.Context, x api.BreakerAct) (api.BreakerActed, error) {
+	if x.Name == "nobody" {
+		return api.BreakerActed{}, api.Problem(http.StatusNotFound, "nothing holds "+x.Kind+" "+x.Name, "")
+	}
+	until := ""
+	if !x.Until.IsZero() {
+		until = " for " + x.Until.Sub(e.start).Round(time.Hour).String()
+	}
+	return api.BreakerActed{Text: fmt.Sprintf("%s of %s %s by %s: %s%s", x.Action, x.Kind, x.Name, x.By, x.Reason, until), Undo: "undo"}, nil
+}
+
 func (e *engine) Contact(_ context.Context, address string) (api.Contact, error) {
 	if address == "nobody@example.test" {
 		return api.Contact{}, api.Problem(http.StatusNotFound, "no contact has the address "+address, "")

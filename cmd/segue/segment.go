@@ -11,6 +11,8 @@ type segmentCmd struct {
 	Test     segmentTest     `cmd:"" help:"Try a rule on the contacts of a running engine. It changes nothing."`
 	Explain  segmentExplain  `cmd:"" help:"Say why a contact is in a segment or is not, condition by condition."`
 	Rebuild  segmentRebuild  `cmd:"" help:"Make the members of a segment anew by its rule. Mail goes by the old ones meanwhile."`
+	Hold     segmentHold     `cmd:"" help:"Hold the marketing mail of a segment, an import batch or a campaign until it is released."`
+	Release  segmentRelease  `cmd:"" help:"Let the held mail of a segment, an import batch or a campaign go, and judge what is sent from now on anew."`
 	Template segmentTemplate `cmd:"" help:"List ready-made segments, or print one as configuration. Needs no engine."`
 }
 

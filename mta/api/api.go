@@ -37,6 +37,7 @@ type Methods interface {
 	TestSegment(ctx context.Context, t SegmentTest) (SegmentTested, error)
 	ExplainSegment(ctx context.Context, name, address string) (SegmentExplained, error)
 	RebuildSegment(ctx context.Context, name string) error
+	SteerBreaker(ctx context.Context, act BreakerAct) (BreakerActed, error)
 
 	Contact(ctx context.Context, address string) (Contact, error)
 	ImportContacts(ctx context.Context, in Import, rows io.Reader) (Imported, error)

@@ -9,6 +9,9 @@
 // report [ErrCorrupt]. A newer version that only appends fields stays readable
 // by older code, which stops early; [Reader.More] tells newer code whether an older
 // writer left a field out.
+//
+// States that people may want to read are stored as JSON instead; [JSON] reads them as
+// warily.
 package codec
 
 import (

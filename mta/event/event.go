@@ -32,6 +32,7 @@ const (
 	Released   Kind = "released"   // parked or waiting mail is due earlier: by an operator, or because the clock was set back
 	Delayed    Kind = "delayed"    // a policy of its lane makes it wait: send window, cap; Reason, Next says until when
 	Relaned    Kind = "relaned"    // moved to another lane: tier, segment or pool changed
+	Sampled    Kind = "sampled"    // let go for the trials of Sample, which it was not let go for before; its attempt follows
 
 	DSN           Kind = "dsn"             // a bounce mail came back later for a delivered recipient
 	Complained    Kind = "complained"      // an ARF report named the recipient
@@ -122,8 +123,8 @@ type Event struct {
 	Evidence string `json:"evidence,omitempty"` // JSON: what it was done for
 	Undo     string `json:"undo,omitempty"`     // the command that undoes it
 
-	// Sample are the cohorts on trial that the recipient was let go for, such as
-	// "segment:trial"; few have any.
+	// Sample are the trials that the recipient was let go for, such as
+	// "segment:trial#2": cohort and number of its trial; few have any.
 	Sample []string `json:"sample,omitempty"`
 }
 

@@ -87,6 +87,10 @@ func (f *fake) ExplainSegment(_ context.Context, name, address string) (api.Segm
 	}, name, address)
 }
 
+func (f *fake) SteerBreaker(_ context.Context, act api.BreakerAct) (api.BreakerActed, error) {
+	return answer1(f, api.BreakerActed{Text: "held", Undo: "segue segment release a"}, act)
+}
+
 func (f *fake) RebuildSegment(_ context.Context, name string) error {
 	_, err := answer1(f, 0, name)
 	return err

@@ -94,7 +94,7 @@ func table(o Options) []endpoint {
 		healthEndpoints(),
 		{metricsEndpoint(o.Metrics)},
 		clockEndpoints(),
-		queueEndpoints(), segmentEndpoints(), contactEndpoints(),
+		queueEndpoints(), segmentEndpoints(), breakerEndpoints(), contactEndpoints(),
 		sourceEndpoints(), suppressionEndpoints(), bounceEndpoints(), feedbackEndpoints(),
 		{eventsEndpoint(), messagesEndpoint()},
 		profileEndpoints(),

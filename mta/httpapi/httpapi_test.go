@@ -84,6 +84,9 @@ func rounds(ctx context.Context) []round {
 			return call1(m.TestSegment(ctx, api.SegmentTest{Where: `contact.a == "b"`, Include: []string{"l & m"}, Exclude: []string{"x"}}))
 		}},
 		{"ExplainSegment", func(m api.Methods) (any, error) { return call1(m.ExplainSegment(ctx, "high/value trial", odd)) }},
+		{"SteerBreaker", func(m api.Methods) (any, error) {
+			return call1(m.SteerBreaker(ctx, api.BreakerAct{Action: "hold", Kind: "campaign", Name: "a/b", Until: day, By: "ann", Reason: "r"}))
+		}},
 		{"RebuildSegment", func(m api.Methods) (any, error) { return nil, m.RebuildSegment(ctx, "high/value trial") }},
 		{"Contact", func(m api.Methods) (any, error) { return call1(m.Contact(ctx, odd)) }},
 		{"ImportContacts", func(m api.Methods) (any, error) {

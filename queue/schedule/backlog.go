@@ -217,7 +217,7 @@ func (m *Machine) counted(f *Counted) {
 func (m *Machine) put(b *backlog, it *Item) {
 	pos := position(it)
 	switch {
-	case b.complete || pos.before(b.last):
+	case b.complete || !b.last.before(pos): // at the place itself, too: pages begin behind it
 	case b.loading && b.main.len() < 4*m.o.Window:
 	default:
 		if b.loading && (b.cut.isZero() || pos.before(b.cut)) {

@@ -106,6 +106,8 @@ type Recipient struct {
 	Capped time.Time
 
 	Batch string // the import that made the contact; "" = none did
+
+	Sample []string // trials of cohorts that it was let go for
 }
 
 // Counter is a budget's durable count for one day, in recipients.
@@ -123,6 +125,7 @@ const (
 	rcptVersion    = 1
 	rcptWaiting    = 2 // of a recipient that waits for a policy: the fields behind Reply are there
 	rcptImported   = 3 // of a contact that an import made: behind those is its batch
+	rcptSampled    = 4 // of one that was let go for a trial: behind those are the trials
 	counterVersion = 1
 	classVersion   = 1
 	classDomain    = 2 // of a domain with a plan: its name follows
@@ -205,8 +208,11 @@ func (rc *Recipient) append(b []byte) []byte {
 	b = codec.AppendString(b, rc.Wait)
 	b = codec.AppendTime(b, rc.Base)
 	b = codec.AppendTime(b, rc.Capped)
-	if version == rcptImported {
+	if version >= rcptImported {
 		b = codec.AppendString(b, rc.Batch)
+	}
+	if version == rcptSampled {
+		b = codec.AppendStrings(b, rc.Sample)
 	}
 	return b
 }
@@ -214,6 +220,8 @@ func (rc *Recipient) append(b []byte) []byte {
 // version is the shortest form that holds a recipient.
 func (rc *Recipient) version() byte {
 	switch {
+	case len(rc.Sample) > 0:
+		return rcptSampled
 	case rc.Batch != "":
 		return rcptImported
 	case rc.Wait != "" || !rc.Capped.IsZero():
@@ -225,7 +233,7 @@ func (rc *Recipient) version() byte {
 
 func decodeRecipient(v []byte) (Recipient, error) {
 	version := byte(rcptVersion)
-	if len(v) > 0 && (v[0] == rcptWaiting || v[0] == rcptImported) {
+	if len(v) > 0 && v[0] > rcptVersion && v[0] <= rcptSampled {
 		version = v[0]
 	}
 	r, err := open("recipient", v, version)
@@ -253,8 +261,11 @@ func decodeRecipient(v []byte) (Recipient, error) {
 	if version != rcptVersion {
 		rc.Wait, rc.Base, rc.Capped = r.String(), r.Time(), r.Time()
 	}
-	if version == rcptImported {
+	if version >= rcptImported {
 		rc.Batch = r.String()
+	}
+	if version == rcptSampled {
+		rc.Sample = r.Strings()
 	}
 	return rc, closed("recipient", r)
 }

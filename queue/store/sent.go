@@ -31,6 +31,8 @@ type Sent struct {
 	// several recipients the first, in every other case this one itself.
 	Token uint32
 	Heard Heard
+
+	Sample []string // trials that it was let go for
 }
 
 // Heard is the set of what feedback has said about a recipient: a report that comes
@@ -52,10 +54,16 @@ const (
 	sentVersion = 2
 	// sentFirst is the version before Batch, Token and Heard.
 	sentFirst = 1
+	// sentSampled is of one that was let go for a trial: behind those are the trials.
+	sentSampled = 3
 )
 
 func (s *Sent) append(b []byte) []byte {
-	b = append(b, sentVersion)
+	if len(s.Sample) == 0 {
+		b = append(b, sentVersion)
+	} else {
+		b = append(b, sentSampled)
+	}
 	b = codec.AppendTime(b, s.Time)
 	b = codec.AppendUint(b, s.Contact)
 	b = codec.AppendUint(b, s.SegmentVersion)
@@ -64,7 +72,11 @@ func (s *Sent) append(b []byte) []byte {
 	}
 	b = codec.AppendString(b, s.Batch)
 	b = codec.AppendUint(b, uint64(s.Token))
-	return codec.AppendUint(b, uint64(s.Heard))
+	b = codec.AppendUint(b, uint64(s.Heard))
+	if len(s.Sample) > 0 {
+		b = codec.AppendStrings(b, s.Sample)
+	}
+	return b
 }
 
 func (s *Sent) texts() [9]*string {
@@ -74,8 +86,8 @@ func (s *Sent) texts() [9]*string {
 // decodeSent reads the record of a recipient.
 func decodeSent(id ID, v []byte) (Sent, error) {
 	version := byte(sentVersion)
-	if len(v) > 0 && v[0] == sentFirst {
-		version = sentFirst
+	if len(v) > 0 && (v[0] == sentFirst || v[0] == sentSampled) {
+		version = v[0]
 	}
 	r, err := open("sent record", v, version)
 	if err != nil {
@@ -91,6 +103,9 @@ func decodeSent(id ID, v []byte) (Sent, error) {
 		return s, closed("sent record", r)
 	}
 	s.Batch, s.Token, s.Heard = r.String(), uint32(r.Uint()), Heard(r.Uint()) //nolint:gosec // written from uint32 and uint8
+	if version == sentSampled {
+		s.Sample = r.Strings()
+	}
 	return s, closed("sent record", r)
 }
 

@@ -5,6 +5,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"testing"
 	"time"
 
@@ -24,13 +25,17 @@ func sample(at time.Time) Sent {
 // as another.
 func TestSentRoundTrip(t *testing.T) {
 	want := sample(time.Date(2026, 11, 23, 9, 0, 0, 1000, time.UTC))
-	b := want.append(nil)
-	if got, err := decodeSent(ID{1, 4}, b); err != nil || got != want {
-		t.Errorf("%+v, %v; want %+v", got, err, want)
-	}
-	for n := range b {
-		if _, err := decodeSent(ID{}, b[:n]); err == nil {
-			t.Errorf("a record cut to %d bytes was read", n)
+	sampled := want
+	sampled.Sample = []string{"segment:trial#2", "batch:fair-2026#1"}
+	for _, want := range []Sent{want, sampled} {
+		b := want.append(nil)
+		if got, err := decodeSent(ID{1, 4}, b); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%+v, %v; want %+v", got, err, want)
+		}
+		for n := range b {
+			if _, err := decodeSent(ID{}, b[:n]); err == nil {
+				t.Errorf("a record cut to %d bytes was read", n)
+			}
 		}
 	}
 }
@@ -45,7 +50,7 @@ func TestSentOfAnEarlierRelease(t *testing.T) {
 		b = codec.AppendString(b, *s)
 	}
 	want.Batch, want.Heard, want.Token = "", 0, 4
-	if got, err := decodeSent(ID{1, 4}, b); err != nil || got != want {
+	if got, err := decodeSent(ID{1, 4}, b); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v; want %+v", got, err, want)
 	}
 }

@@ -93,6 +93,11 @@ func TestRecordsRoundTrip(t *testing.T) {
 		t.Errorf("a recipient that waits came back as %+v, %v", back, err)
 	}
 	r.Batch = "spring"
+	imported := r
+	if back, err := decodeRecipient(imported.append(nil)); err != nil || fmt.Sprint(back) != fmt.Sprint(imported) {
+		t.Errorf("a recipient of an import came back as %+v, %v", back, err)
+	}
+	r.Sample = []string{"segment:trial#2", "batch:spring#1"}
 	back, err := decodeRecipient(r.append(nil))
 	if err != nil || fmt.Sprint(back) != fmt.Sprint(r) {
 		t.Errorf("recipient came back as %+v, %v", back, err)

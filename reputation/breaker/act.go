@@ -54,11 +54,22 @@ func (a Act) Undo() string {
 	default:
 		return ""
 	}
-	if a.Cohort == Segment {
-		return "segue segment release " + a.Name
-	}
-	return fmt.Sprintf("segue segment release --%s %s", a.Cohort, a.Name)
+	return Undo(a.Cohort, a.Name)
 }
+
+// Undo is the command that lets a cohort go.
+func Undo(kind Kind, name string) string {
+	if strings.ContainsFunc(name, func(r rune) bool { return !strings.ContainsRune(plain, r) }) {
+		name = "'" + strings.ReplaceAll(name, "'", `'\''`) + "'" // a campaign has any name
+	}
+	if kind == Segment {
+		return "segue segment release " + name
+	}
+	return fmt.Sprintf("segue segment release --%s %s", kind, name)
+}
+
+// plain are the characters that a shell leaves alone.
+const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:@%+=,/"
 
 // String is the act on one line: what, why, until when, how to release.
 func (a Act) String() string {

@@ -13,8 +13,9 @@
 // belong to the day on which the message was delivered and to the instant at which it was sent, also
 // those that come later: a complaint is counted where its message was, which the sent
 // index knows. Complaints are counted, and their share taken, only over providers that report them. An
-// event of a recipient goes to its segment, its batch and its campaign; and, as plain [Window]s, to
-// its tier and to all, which are the pools that small cohorts are judged with.
+// event of a recipient goes to its segment, its batch and its campaign; and to one [Window] of all mail,
+// whose [Window.Pools] small cohorts are judged with. Mail of a segment that is held or on trial stays out of
+// it, and what a segment was judged by is taken out ([Window.Take]): harm is no example for others.
 // Observe only adds up: in whatever batches and order it is called, the state is the same.
 //
 // # What to ask
@@ -23,6 +24,8 @@
 // acts; each becomes an event, and its String is a line for people: why, on what
 // evidence, and how to release. [Policy.Asks] says for one recipient whether its mail goes
 // now. Ask the states of its segment, batch and campaign: all of them must let it go. It waits like mail under a hold.
+// Where several are on trial, who is of the sample of one goes for the others that say Waits, as of their sample,
+// too: chosen by each on its own, nearly nobody would be of all samples.
 // Transactional mail is never asked. Where Asks says that it is of the sample, observe
 // Admitted 1 in the batch in which it leaves, for each such state, and keep with the recipient of which: what
 // is learnt of it later is observed there with Sample set, so that a canary is not
@@ -31,7 +34,8 @@
 //
 // # What to store
 //
-// [State.Encode] in the batch that moves the consumer's cursor, [Decode] at start. A state is at most a few kilobytes.
+// [State.Encode] in the batch that moves the consumer's cursor, [Decode] at start; so the window of all
+// mail. A state is at most a few kilobytes. A batch or a campaign that is [Policy.Idle] need not be kept.
 //
 // # Breaker
 //
@@ -99,13 +103,14 @@ func (c *Counts) Add(o Counts) {
 type Observation struct {
 	Sent time.Time // when the message left the first time; Admitted: now
 	Day  int32     // the day of its delivery in the budget zone, counted from 1970-01-01
+	Tier string    // of the recipient then; "" = not known
 	// Sample is what [Policy.Asks] said of the recipient for this cohort.
 	Sample bool
 	Counts
 }
 
 // From is what an event says of its recipient; reports is whether its provider reports
-// complaints. Sent and Day are the caller's: complaints and unsubscriptions are about a message of before.
+// complaints. Sent and Day are the caller's: what came after the delivery is about a message of before.
 func From(e *event.Event, reports bool) (Counts, bool) {
 	var c Counts
 	switch e.Kind {
@@ -125,6 +130,11 @@ func From(e *event.Event, reports bool) (Counts, bool) {
 		case spam(bounce.Class(e.Class)):
 			c.Spam = c.Answered
 		}
+	case event.DSN:
+		if bounce.Verdict(e.Verdict) != bounce.Suppress {
+			return c, false
+		}
+		c.Bounced = 1 // of somebody who counts as answered already
 	case event.Expired, event.Suppressed, event.Dropped:
 		c.Concluded = 1
 	case event.Complained:

@@ -35,7 +35,7 @@ func rank(l Level) int { return slices.Index([]Level{Good, Warn, Stop}, l) }
 
 func judge(p *Policy, c Counts, pools []Pool) []Finding {
 	s := New(Segment, "a")
-	s.Window.Add(today, c, p.Days)
+	s.Window.Add(today, "", c, p.Days)
 	return p.Health(s, pools...)
 }
 
@@ -98,7 +98,7 @@ func TestSplits(t *testing.T) {
 		var all []Observation
 		for range rapid.IntRange(1, 40).Draw(t, "n") {
 			at := start().Add(time.Duration(rapid.IntRange(0, 40*24).Draw(t, "hour")) * time.Hour)
-			o := Observation{Sent: at, Day: today + int32(at.Sub(start())/(24*time.Hour)), Sample: rapid.Bool().Draw(t, "sample"), Counts: drawCounts(t)}
+			o := Observation{Sent: at, Day: today + int32(at.Sub(start())/(24*time.Hour)), Tier: rapid.SampledFrom([]string{"", "new", "active"}).Draw(t, "tier"), Sample: rapid.Bool().Draw(t, "sample"), Counts: drawCounts(t)}
 			if o.Sample {
 				o.Admitted = 1
 			}
@@ -129,7 +129,7 @@ func TestSplits(t *testing.T) {
 		if !bytes.Equal(a, b) {
 			t.Fatalf("states\n%s\n%s", a, b)
 		}
-		if len(a) > 4096 || len(one.Window) > p.Days {
+		if len(a) > 8192 || len(one.Window) > p.Days {
 			t.Fatalf("%d octets, %d days", len(a), len(one.Window))
 		}
 	})

@@ -6,8 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
+
+	"github.com/seguemta/segue/mta/codec"
 )
 
 const (
@@ -69,40 +70,24 @@ type Trial struct {
 	Counts  Counts    `json:"counts"`
 }
 
-// Window is counts of some days, oldest first.
-type Window []Day
-
-// Day is the counts of what was delivered on a day.
-type Day struct {
-	Day    int32  `json:"day"`
-	Counts Counts `json:"counts"`
-}
-
-// Add counts on a day and keeps so many days up to the newest one.
-func (w *Window) Add(day int32, c Counts, days int) {
-	days = min(max(days, 1), maxDays)
-	i, found := slices.BinarySearchFunc(*w, day, func(d Day, day int32) int { return int(d.Day) - int(day) })
-	if found {
-		(*w)[i].Counts.Add(c)
-		return
-	}
-	*w = slices.Insert(*w, i, Day{day, c})
-	newest := (*w)[len(*w)-1].Day
-	*w = slices.DeleteFunc(*w, func(d Day) bool { return int(d.Day) <= int(newest)-days })
-}
-
-// Sum is all days together.
-func (w Window) Sum() Counts {
-	var c Counts
-	for i := range w {
-		c.Add(w[i].Counts)
-	}
-	return c
-}
-
 // New is the state of a cohort of which nothing is known: closed, and unproven.
 func New(kind Kind, name string) *State {
 	return &State{Version: version, Kind: kind, Name: name, Phase: Closed}
+}
+
+// Clone is a copy that shares nothing with s.
+func (s *State) Clone() *State {
+	c := *s
+	c.Window = s.Window.Clone()
+	if s.Hand != nil {
+		hand := *s.Hand
+		c.Hand = &hand
+	}
+	if s.Trial != nil {
+		trial := *s.Trial
+		c.Trial = &trial
+	}
+	return &c
 }
 
 // Encode is the stored form.
@@ -117,15 +102,9 @@ func (s *State) Encode() ([]byte, error) {
 // Decode reads the stored form. Errors wrap [ErrState]: a state that cannot be
 // read is not to be taken for a closed one.
 func Decode(b []byte) (*State, error) {
-	if len(b) > maxStored {
-		return nil, fmt.Errorf("%w: %d octets, at most %d", ErrState, len(b), maxStored)
-	}
 	s := &State{}
-	if err := json.Unmarshal(b, s); err != nil {
+	if err := codec.JSON(b, maxStored, version, s); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrState, err)
-	}
-	if s.Version != version {
-		return nil, fmt.Errorf("%w: version %d, this program reads %d", ErrState, s.Version, version)
 	}
 	if err := s.check(); err != nil {
 		return nil, fmt.Errorf("%w of %s %q: %w", ErrState, s.Kind, s.Name, err)
@@ -148,13 +127,9 @@ func (s *State) check() error {
 		return errors.New("open without an end")
 	case s.Opened < 0 || len(s.Why) > maxText:
 		return errors.New("opened or why is out of bounds")
-	case len(s.Window) > maxDays:
-		return fmt.Errorf("%d days, at most %d", len(s.Window), maxDays)
 	}
-	for i, d := range s.Window {
-		if i > 0 && d.Day <= s.Window[i-1].Day || !d.Counts.sane() {
-			return fmt.Errorf("the counts of day %d are none", d.Day)
-		}
+	if err := s.Window.check(); err != nil {
+		return err
 	}
 	if s.Trial != nil && (!s.Trial.Counts.sane() || s.Trial.Size > maxCount) {
 		return errors.New("the counts of the trial are none")

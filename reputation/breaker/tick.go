@@ -13,7 +13,7 @@ func (p *Policy) Observe(s *State, o Observation) {
 	if t == nil || !o.Sample || o.Sent.Before(t.Begun) {
 		o.Admitted = 0 // of a trial that is over
 		if o.Counts != (Counts{}) {
-			s.Window.Add(o.Day, o.Counts, p.Days)
+			s.Window.Add(o.Day, o.Tier, o.Counts, p.Days)
 		}
 		return
 	}
@@ -191,6 +191,48 @@ func (p *Policy) Next(s *State, now time.Time) time.Time {
 		see(t.Started.Add(p.Unknown))
 	}
 	return next
+}
+
+// Due reports whether Tick may have something to do at a time without a new observation.
+func (p *Policy) Due(s *State, now time.Time) bool {
+	if s.Hand != nil && s.hand(now) == nil {
+		return true
+	}
+	switch t := s.Trial; {
+	case s.Hand != nil && s.Hand.Hold:
+		return false
+	case s.Phase == Open:
+		return !now.Before(s.Until)
+	default:
+		return t != nil && !t.Started.IsZero() && !now.Before(t.Started.Add(p.After))
+	}
+}
+
+// Idle reports whether a cohort is as one of which nothing is known, but for mail that
+// counts no more: to forget it changes nothing. One that is proven stays.
+func (p *Policy) Idle(s *State, now time.Time, today int32) bool {
+	if s.Phase != Closed || s.Hand != nil || s.Trial != nil || s.Refused || !s.Proven.IsZero() {
+		return false
+	}
+	if s.Opened > 0 && now.Before(s.Since.Add(p.Again)) {
+		return false // it would open for longer
+	}
+	return len(s.Window) == 0 || int(s.Window[len(s.Window)-1].Day) <= int(today)-p.Days
+}
+
+// Harmless reports whether a cohort that is as one of which nothing is known, but for its
+// mail, has too little against it for anything.
+func (p *Policy) Harmless(s *State) bool {
+	if s.Phase != Closed || s.Hand != nil || s.Trial != nil || s.Refused || !s.Proven.IsZero() || s.Opened > 0 {
+		return false
+	}
+	own := s.Window.Sum()
+	for _, m := range p.measures() {
+		if hits, _ := m.count(own); hits >= p.Events {
+			return false
+		}
+	}
+	return true
 }
 
 // Hold holds a cohort by hand until it is released, or until a time.

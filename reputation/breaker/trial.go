@@ -18,12 +18,16 @@ const maxHalfOpen = 0.5
 type Contact struct {
 	ID      uint64
 	Entered time.Time // segment: when it became a member; batch: when it was imported
+	Proven  bool      // no canary asks for it: there is none, or it has passed another way
+	Sampled bool      // it was let go for the running trial before, see [State.Sampled]
+	Ahead   uint64    // others of the sample that were let go and are not yet observed
 }
 
 // Answer is whether a recipient's mail goes now.
 type Answer struct {
 	Go     bool
 	Sample bool   // it is of a trial: observe Admitted 1 when it leaves
+	Waits  bool   // it does not go as others are tried first: it may, as of the sample, if another cohort's trial lets it
 	Why    string // where it does not go
 }
 
@@ -40,21 +44,26 @@ func (p *Policy) Asks(s *State, now time.Time, c Contact) Answer {
 	case s.Phase == Open:
 		return held(s.Why)
 	case s.Phase == HalfOpen:
-		if p.sampled(s, c.ID) {
-			return Answer{Go: true, Sample: true}
-		}
-		return held("half-open, others are tried first: " + s.Why)
-	case s.Kind == Campaign || !s.Proven.IsZero() && !c.Entered.After(s.Proven):
+		return p.tries(s, c, held("half-open, others are tried first: "+s.Why))
+	case s.Kind == Campaign || c.Proven || !s.Proven.IsZero() && !c.Entered.After(s.Proven):
 		return Answer{Go: true}
 	case s.Refused:
 		return held(s.Why)
 	case s.Trial == nil:
 		return held("it is unproven and its canary has not begun")
-	case p.sampled(s, c.ID):
-		return Answer{Go: true, Sample: true}
 	default:
-		return held(fmt.Sprintf("it is unproven, and a sample of about %s goes first", wilson.Count(uint64(math.Round(p.share(s.Trial.Size)*float64(s.Trial.Size))))))
+		first := math.Round(p.share(s.Trial.Size) * float64(s.Trial.Size))
+		return p.tries(s, c, held(fmt.Sprintf("it is unproven, and a sample of about %s goes first", wilson.Count(uint64(first)))))
 	}
+}
+
+// tries lets go who is of the sample; a is the answer to all others.
+func (p *Policy) tries(s *State, c Contact, a Answer) Answer {
+	if p.sampled(s, c) {
+		return Answer{Go: true, Sample: true}
+	}
+	a.Waits = s.Trial.Counts.Admitted < p.Most
+	return a
 }
 
 // hand is what an operator has said, while it holds, or nil.
@@ -66,18 +75,18 @@ func (s *State) hand(now time.Time) *Hand {
 }
 
 // sampled reports whether a contact is of the running trial's sample.
-func (p *Policy) sampled(s *State, contact uint64) bool {
+func (p *Policy) sampled(s *State, c Contact) bool {
+	if c.Sampled {
+		return true
+	}
 	share := p.share(s.Trial.Size)
 	if s.Phase == HalfOpen {
 		share = min(share, maxHalfOpen)
 	}
-	if share >= 1 {
-		return true
-	}
-	if s.Trial.Counts.Admitted >= p.Most {
+	if s.Trial.Counts.Admitted+c.Ahead >= p.full(s.Trial.Size, share) {
 		return false
 	}
-	return float64(s.hash(contact)>>11)/(1<<53) < share
+	return share >= 1 || float64(s.hash(c.ID)>>11)/(1<<53) < share
 }
 
 // share is the part of a cohort that goes first. A random choice varies by
@@ -91,6 +100,20 @@ func (p *Policy) share(size uint64) float64 {
 	// Never more contacts of a smaller cohort than of a larger one, and never a larger share of a larger one.
 	want := min(max(p.Share*float64(size), least), max(most, least))
 	return min(1, want/float64(size))
+}
+
+// full is how many of a sample leave no doubt that the cohort has grown since its size was told:
+// the rest waits until that is known, lest all of it goes by the share of a small one.
+func (p *Policy) full(size uint64, share float64) uint64 {
+	if size == 0 {
+		return p.Most
+	}
+	chosen := max(share*float64(size), float64(p.Least)+3*math.Sqrt(float64(p.Least)))
+	n := uint64(chosen + 3*math.Sqrt(chosen))
+	if share < 1 {
+		n = min(n, p.Most)
+	}
+	return n
 }
 
 // hash spreads contacts evenly, differently for each cohort and trial.

@@ -72,7 +72,7 @@ exclude = ["news"]
 // TestScripts plays the conversations of testdata/script, operators with a running
 // engine, each with one of its own. Beside the commands of testscript there are
 //
-//	submit [later] ADDRESS...    submits over SMTP; $ID is the first recipient
+//	submit [later|transactional] ADDRESS...   submits over SMTP; $ID is the first recipient
 //	until PATTERN COMMAND...     runs segue until its output matches
 //	restart                      kills the engine with kill -9 and starts it
 //	crowd N FILE                 writes a CSV of N contacts
@@ -107,8 +107,11 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"submit": func(ts *testscript.TestScript, _ bool, args []string) {
 				header := ""
-				if args[0] == "later" {
+				switch args[0] {
+				case "later":
 					header, args = later(), args[1:]
+				case "transactional":
+					header, args = "X-Segue-Stream: transactional\n", args[1:]
 				}
 				ts.Setenv("ID", of(ts).submit(header, args...)+".0")
 			},

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mta
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/seguemta/segue/mta/api"
+	"github.com/seguemta/segue/reputation/breaker"
+)
+
+// maxCohort bounds the name of a cohort that an operator gives: a state has it as its key.
+const maxCohort = 500
+
+// SteerBreaker implements api.Methods. The act is durable and in force when it returns;
+// mail that was held is given back from then on.
+func (m methods) SteerBreaker(ctx context.Context, o api.BreakerAct) (api.BreakerActed, error) {
+	k := cohortKey{breaker.Kind(o.Kind), o.Name}
+	if err := m.checkAct(k, &o); err != nil {
+		return api.BreakerActed{}, err
+	}
+	if o.By = strings.TrimSpace(o.By); o.By == "" {
+		o.By = "an operator"
+	}
+	hand := breaker.Hand{By: o.By, Reason: o.Reason, Until: o.Until}
+	var done api.BreakerActed
+	err := m.breakers.change(ctx, func(x *breakerChange) error {
+		if o.Action == "release" && x.look(k) == nil && !m.breakers.canary.tries(k.kind) {
+			return notFound("nothing holds " + o.Kind + " " + o.Name)
+		}
+		acts := x.act(k, func(s *breaker.State) []breaker.Act {
+			switch p := m.breakers.policy; o.Action {
+			case "hold":
+				return p.Hold(s, x.now, hand)
+			case "override":
+				return p.Override(s, x.now, hand)
+			default:
+				return p.Release(s, x.now, o.By, o.Reason)
+			}
+		})
+		last := &acts[len(acts)-1]
+		done = api.BreakerActed{Text: last.String(), Undo: last.Undo()}
+		return nil
+	})
+	return done, err
+}
+
+// checkAct says what is wrong with an order.
+func (m methods) checkAct(k cohortKey, o *api.BreakerAct) error {
+	switch o.Action {
+	case "hold", "override", "release":
+	default:
+		return api.Problem(http.StatusBadRequest, "unknown action "+o.Action, "hold, release and override are known")
+	}
+	switch {
+	case !isKind(k.kind):
+		return api.Problem(http.StatusBadRequest, "unknown kind "+o.Kind, "segment, batch and campaign are known")
+	case k.name == "" || len(k.name) > maxCohort || strings.ContainsFunc(k.name, func(r rune) bool { return r < ' ' }):
+		return api.Problem(http.StatusBadRequest, "bad name", fmt.Sprintf("a name has 1 to %d octets, and no control characters", maxCohort))
+	case !o.Until.IsZero() && o.Action == "release":
+		return api.Problem(http.StatusBadRequest, "a release has no end", "leave until out, or override the breaker until then")
+	case !o.Until.IsZero() && !o.Until.After(m.o.Now()):
+		return api.Problem(http.StatusBadRequest, "it ends in the past", o.Until.Format(time.RFC3339))
+	}
+	if k.kind != breaker.Segment || m.breakers.state(k) != nil {
+		return nil
+	}
+	for _, s := range m.c.Segments {
+		if s.Name == k.name {
+			return nil
+		}
+	}
+	return notFound("no segment has the name " + k.name)
+}
