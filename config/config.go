@@ -81,6 +81,7 @@ type Config struct {
 	DNS         DNS          `toml:"dns"`
 	Delivery    Delivery     `toml:"delivery"`
 	Bounce      Bounce       `toml:"bounce"`
+	Throttle    Throttle     `toml:"throttle"`
 	Rehearsal   Rehearsal    `toml:"rehearsal"`
 	HTTP        HTTP         `toml:"http"`
 	Public      Public       `toml:"public"`

@@ -33,6 +33,7 @@ func Check(c *config.Config) []config.Problem {
 	_, problems = writeKeys(c)
 	list = append(list, problems...)
 	list = append(list, checkBounceRules(c)...)
+	list = append(list, checkThrottleRules(c)...)
 	list = append(list, checkFiles(c)...)
 	return c.Sort(list)
 }

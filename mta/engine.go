@@ -63,6 +63,7 @@ type Engine struct {
 	evidence   *evidences
 	breakers   *breakers
 	pauses     *pauses
+	throttles  *throttles
 	admit      *admit.Admitter
 	feedback   *feedback
 	optout     *optout
@@ -194,6 +195,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	group.run("complaints", e.complaints.follow)
 	group.run("metrics", e.observer.follow)
 	group.run("evidence", e.evidence.follow)
+	group.run("throttle", e.throttles.follow)
 	group.run("breakers", e.breakers.follow)
 	group.run("breaker release", func(ctx context.Context) { e.breakers.release(ctx, e.queue) })
 	group.run("canary", func(ctx context.Context) { e.breakers.canary.run(ctx, e.queue) })

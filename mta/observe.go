@@ -75,7 +75,7 @@ func (o *observer) count(e *event.Event) {
 		o.overdraft.WithLabelValues(e.Source, other(e.Provider)).Inc()
 		return
 	case event.SuppressAdded, event.SuppressLift, event.StageAdvanced, event.SegmentIgnored, event.ClockFrozen, event.ClockSettled,
-		event.StageBack, event.StageHeld, event.StageReleased, event.OutageBegan, event.OutageEnded, event.SuppressUndone,
+		event.StageBack, event.StageHeld, event.StageReleased, event.OutageBegan, event.OutageEnded, event.SuppressUndone, event.Throttled, event.Breaker,
 		event.CaseOpened, event.CaseOverdue, event.CaseClosed:
 		return
 	default: // something that happened to a recipient

@@ -62,7 +62,7 @@ func (e *Engine) makeQueue() error {
 		Logger:   e.log.With(slog.String("component", "queue")), Registry: e.o.Registry, Now: e.o.Now, Settled: e.time.Settled,
 		EventRetention: e.c.Queue.EventRetention.Std(), MaxAge: e.plan.maxAge,
 		Consumed: func() uint64 {
-			return min(e.contacts.consumed(), e.evidence.consumed(), e.complaints.consumed(), e.breakers.consumed())
+			return min(e.contacts.consumed(), e.evidence.consumed(), e.complaints.consumed(), e.throttles.consumed(), e.breakers.consumed())
 		},
 	})
 	if err != nil {
@@ -70,7 +70,10 @@ func (e *Engine) makeQueue() error {
 	}
 	e.time.set = e.queue.ClockSet
 	e.erasures = newErasures(e.people, e.queue, e.complaints.forget, e.log.With(slog.String("component", "contacts")))
-	e.pauses, err = newPauses(e.mail, e.queue, e.o.Now())
+	if e.pauses, err = newPauses(e.mail, e.queue, e.o.Now()); err != nil {
+		return err
+	}
+	e.throttles, err = newThrottles(e.c, e.mail, e.queue, e.time.Settled, e.log.With(slog.String("component", "throttle")))
 	return err
 }
 

@@ -44,6 +44,7 @@ type commands struct {
 	Contact     contactCmd     `cmd:"" help:"See and import contacts."`
 	Pool        poolCmd        `cmd:"" help:"See pools."`
 	Source      sourceCmd      `cmd:"" help:"See, pause and resume sources."`
+	Provider    providerCmd    `cmd:"" help:"See, cancel and pin what sources may do at providers."`
 	Warmup      warmupCmd      `cmd:"" help:"See, steer and plan warm-ups."`
 	Clock       clockCmd       `cmd:"" help:"See and confirm the time that the engine lives by."`
 	Suppression suppressionCmd `cmd:"" help:"See, add and lift suppressions."`

@@ -48,6 +48,11 @@ type Methods interface {
 	Sources(ctx context.Context) ([]Source, error)
 	Source(ctx context.Context, name string) (Source, error)
 	PauseSource(ctx context.Context, p Pause) error
+	Providers(ctx context.Context) ([]Provider, error)
+	Provider(ctx context.Context, name string) (Provider, error)
+	CancelLimits(ctx context.Context, c LimitCancel) (LimitActs, error)
+	PinLimits(ctx context.Context, p LimitPin) (LimitActs, error)
+	ReloadThrottleRules(ctx context.Context) (ThrottleRules, error)
 	Warmup(ctx context.Context) ([]Warmup, error)
 	SteerWarmup(ctx context.Context, act WarmupAct) error
 	AddEvidence(ctx context.Context, rows Evidence) (EvidenceAdded, error)

@@ -4,6 +4,7 @@ package httpapi
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"strings"
 	"time"
@@ -147,6 +148,38 @@ func (f *fake) ConfirmClock(context.Context) error {
 func (f *fake) PauseSource(_ context.Context, p api.Pause) error {
 	_, err := answer1(f, 0, p)
 	return err
+}
+
+func provider(name string) api.Provider {
+	act := api.LimitAct{Act: "suspend", Time: day, Text: "t", Undo: "u", Evidence: json.RawMessage(`{"count":3}`)}
+	return api.Provider{
+		Name: name, Normal: api.ProviderRate{Rate: 2, Connections: 3, PerConnection: 4}, Reports: true,
+		Sources: []api.Limit{{
+			Source: "a1", State: "suspended", Rule: "r", Until: day, Strikes: 2, Suspended: true, Rate: 1, Connections: 1, PerConnection: 1,
+			Pin: &api.Pin{By: "ann", Reason: "r", At: day}, Lanes: []api.LaneLimit{{Target: "segment", Name: "s", Rule: "r", Strikes: 1, Until: day}},
+			Matches: []api.Matches{{Rule: "r", Of: "source", N: 1, Last: day}}, Acts: []api.LimitAct{act},
+		}},
+	}
+}
+
+func (f *fake) Providers(context.Context) ([]api.Provider, error) {
+	return answer1(f, []api.Provider{provider("google")})
+}
+
+func (f *fake) Provider(_ context.Context, name string) (api.Provider, error) {
+	return answer1(f, provider(name), name)
+}
+
+func (f *fake) CancelLimits(_ context.Context, c api.LimitCancel) (api.LimitActs, error) {
+	return answer1(f, api.LimitActs{Acts: provider("google").Sources[0].Acts}, c)
+}
+
+func (f *fake) PinLimits(_ context.Context, p api.LimitPin) (api.LimitActs, error) {
+	return answer1(f, api.LimitActs{Acts: provider("google").Sources[0].Acts}, p)
+}
+
+func (f *fake) ReloadThrottleRules(context.Context) (api.ThrottleRules, error) {
+	return answer1(f, api.ThrottleRules{File: "own.txt", Rules: 7})
 }
 
 func (f *fake) Warmup(context.Context) ([]api.Warmup, error) {

@@ -95,7 +95,7 @@ func table(o Options) []endpoint {
 		{metricsEndpoint(o.Metrics)},
 		clockEndpoints(),
 		queueEndpoints(), segmentEndpoints(), breakerEndpoints(), contactEndpoints(),
-		sourceEndpoints(), suppressionEndpoints(), bounceEndpoints(), feedbackEndpoints(),
+		sourceEndpoints(), providerEndpoints(), suppressionEndpoints(), bounceEndpoints(), feedbackEndpoints(),
 		{eventsEndpoint(), messagesEndpoint()},
 		profileEndpoints(),
 	} {

@@ -111,6 +111,18 @@ func rounds(ctx context.Context) []round {
 		{"PauseSource", func(m api.Methods) (any, error) {
 			return nil, m.PauseSource(ctx, api.Pause{Source: "a1", Provider: "google"})
 		}},
+		{"Providers", func(m api.Methods) (any, error) { return call1(m.Providers(ctx)) }},
+		{"Provider", func(m api.Methods) (any, error) { return call1(m.Provider(ctx, "a/b")) }},
+		{"CancelLimits", func(m api.Methods) (any, error) {
+			return call1(m.CancelLimits(ctx, api.LimitCancel{Provider: "google", Source: "a1", Segment: "s&t", By: "ann"}))
+		}},
+		{"CancelLimits", func(m api.Methods) (any, error) {
+			return call1(m.CancelLimits(ctx, api.LimitCancel{Provider: "google", Lane: "marketing//active/p"}))
+		}},
+		{"PinLimits", func(m api.Methods) (any, error) {
+			return call1(m.PinLimits(ctx, api.LimitPin{Provider: "google", Source: "a1", Rate: 0.5, Connections: 2, PerConnection: 3, Suspend: true, Off: true, By: "ann", Reason: odd}))
+		}},
+		{"ReloadThrottleRules", func(m api.Methods) (any, error) { return call1(m.ReloadThrottleRules(ctx)) }},
 		{"Warmup", func(m api.Methods) (any, error) { return call1(m.Warmup(ctx)) }},
 		{"SteerWarmup", func(m api.Methods) (any, error) {
 			return nil, m.SteerWarmup(ctx, api.WarmupAct{Action: "step-back", Source: "a1", Provider: "google", By: "ann", Reason: "r"})
@@ -227,7 +239,7 @@ func TestListsAreNeverNull(t *testing.T) {
 	base := serve(t, Options{Methods: &fake{bare: true, health: api.Health{Ready: true}}})
 	for _, path := range []string{
 		"/readyz", "/api/v1/queue", "/api/v1/queue/summary", "/api/v1/queue/1A.0", "/api/v1/segments", "/api/v1/segments/s", "/api/v1/segments/s/explain?address=a@x.test", "/api/v1/contacts/a@x.test",
-		"/api/v1/pools", "/api/v1/sources", "/api/v1/sources/a", "/api/v1/warmup", "/api/v1/suppressions", "/api/v1/events",
+		"/api/v1/pools", "/api/v1/sources", "/api/v1/sources/a", "/api/v1/warmup", "/api/v1/providers", "/api/v1/providers/a", "/api/v1/suppressions", "/api/v1/events",
 	} {
 		if got := ask(t, request{url: base + path}); got.status != http.StatusOK || strings.Contains(got.body, "null") {
 			t.Errorf("%s: %d %s", path, got.status, got.body)

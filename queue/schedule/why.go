@@ -28,20 +28,21 @@ func (m *Machine) Why(now time.Time, domain string, class ClassID, it Item) Reas
 	case it.expired(m):
 		return Reason{Code: WhyNext, Text: "expired at " + clock(it.Expires) + " and is about to leave the queue"}
 	}
-	if r, bad := m.whyDomain(domain); bad {
-		return r
-	}
 	b := m.backlogs[key]
-	if b == nil {
-		return Reason{Code: WhyNext, Text: "nothing is in the way"}
-	}
-	site := b.domain.site
-	if m.isHeldAt(b) {
+	if b != nil && m.isHeldAt(b) { // before the domain, which nothing looks up while its mail is held
+		site := b.domain.site
 		return Reason{
 			Code: WhyHeld, Site: site.key.name, Provider: site.key.provider,
 			Text: fmt.Sprintf("the mail of its lane is held at %s, from every source: %s", providerName(site), showProvider(site)),
 		}
 	}
+	if r, bad := m.whyDomain(domain); bad {
+		return r
+	}
+	if b == nil {
+		return Reason{Code: WhyNext, Text: "nothing is in the way"}
+	}
+	site := b.domain.site
 	l := m.lanes[laneKey{site, b.class, m.pinOf(b, &it)}]
 	if l == nil {
 		return Reason{Code: WhyNext, Text: "nothing is in the way", Site: site.key.name, Provider: site.key.provider}

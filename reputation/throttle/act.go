@@ -73,20 +73,24 @@ func (a Act) Undo() string {
 	return b.String()
 }
 
-// Limit is the limits of the act for people: "1/m, 1 connection".
-func (a Act) limit() string {
+// limit is the limits of the act for people: "1/m, 1 connection".
+func (a Act) limit() string { return WriteLimits(a.Held, a.Rate, a.Connections, a.PerConnection) }
+
+// WriteLimits writes limits for people: "1/m, 1 connection". Those that are 0 are left
+// out; where all are, it is "no limit".
+func WriteLimits(suspended bool, rate float64, connections, perConnection int) string {
 	var parts []string
-	if a.Held {
+	if suspended {
 		parts = append(parts, "suspended")
 	}
-	if a.Rate > 0 {
-		parts = append(parts, writeRate(a.Rate))
+	if rate > 0 {
+		parts = append(parts, writeRate(rate))
 	}
-	if a.Connections > 0 {
-		parts = append(parts, plural(a.Connections, "connection"))
+	if connections > 0 {
+		parts = append(parts, plural(connections, "connection"))
 	}
-	if a.PerConnection > 0 {
-		parts = append(parts, plural(a.PerConnection, "transaction")+" each")
+	if perConnection > 0 {
+		parts = append(parts, plural(perConnection, "transaction")+" each")
 	}
 	if len(parts) == 0 {
 		return "no limit"

@@ -28,11 +28,52 @@ const (
 // Rules is a file of rules. It does not change.
 type Rules struct {
 	replies []*replyRule
+	own     int // the first ones, of an operator
 	rates   []*rateRule
 }
 
 // Builtin are the rules that Segue ships.
 func Builtin() (*Rules, error) { return Parse("rules.txt", builtin) }
+
+// Override returns rules in which those of a text come before those of t, whatever
+// providers they name; one with the name of a rule of t replaces it. Errors are those of
+// [Parse].
+func (t *Rules) Override(name, text string) (*Rules, error) {
+	next, err := Parse(name, text)
+	if err != nil {
+		return nil, err
+	}
+	next.own = len(next.replies)
+	names := make(map[string]bool)
+	for _, r := range next.replies {
+		names[r.name] = true
+	}
+	for _, r := range next.rates {
+		names[r.name] = true
+	}
+	for _, r := range t.replies {
+		if !names[r.name] {
+			next.replies = append(next.replies, r)
+		}
+	}
+	for _, r := range t.rates {
+		if !names[r.name] {
+			next.rates = append(next.rates, r)
+		}
+	}
+	return next, next.few(name)
+}
+
+// Len is the number of rules.
+func (t *Rules) Len() int { return len(t.replies) + len(t.rates) }
+
+// few refuses more rate rules than a state has room for.
+func (t *Rules) few(name string) error {
+	if len(t.rates) > maxRates {
+		return fmt.Errorf("%s: %w: %d rate rules, at most %d: every reply is counted by each", name, ErrRules, len(t.rates), maxRates)
+	}
+	return nil
+}
 
 // A replyRule counts replies that match a pattern.
 type replyRule struct {
@@ -153,10 +194,7 @@ func Parse(name, text string) (*Rules, error) {
 	if r, before := f.shadowed(); r != nil {
 		return nil, fmt.Errorf("%s:%d: %w: rule %q never fires for its own example: rule %q takes it first", name, r.line, ErrRules, r.name, before.name)
 	}
-	if len(f.rates) > maxRates {
-		return nil, fmt.Errorf("%s: %w: %d rate rules, at most %d: every reply is counted by each", name, ErrRules, len(f.rates), maxRates)
-	}
-	return &f.Rules, nil
+	return &f.Rules, f.few(name)
 }
 
 // shadowed finds a rule whose own example goes to a rule before it, at any of its providers.

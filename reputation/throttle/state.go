@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/seguemta/segue/mta/codec"
 	"github.com/seguemta/segue/reputation/bounce"
 )
 
@@ -114,15 +115,9 @@ func (s *State) Encode() ([]byte, error) {
 // Decode reads the stored form. Errors wrap [ErrState]: a state that cannot be
 // read is not to be taken for one without suspensions.
 func Decode(b []byte) (*State, error) {
-	if len(b) > maxStored {
-		return nil, fmt.Errorf("%w: %d octets, at most %d", ErrState, len(b), maxStored)
-	}
 	s := &State{}
-	if err := json.Unmarshal(b, s); err != nil {
+	if err := codec.JSON(b, maxStored, version, s); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrState, err)
-	}
-	if s.Version != version {
-		return nil, fmt.Errorf("%w: version %d, this program reads %d", ErrState, s.Version, version)
 	}
 	if err := s.check(); err != nil {
 		return nil, fmt.Errorf("%w of %q at %q: %w", ErrState, s.Source, s.Provider, err)

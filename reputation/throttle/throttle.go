@@ -177,10 +177,12 @@ func (t *Rules) For(provider string, normal Normal, damping Damping) *Policy {
 	if normal.PerConnection <= 0 {
 		p.normal.PerConnection = 100
 	}
-	for _, own := range []bool{true, false} {
-		for _, r := range t.replies {
-			if r.isFor(provider, own) {
-				p.rules = append(p.rules, r)
+	for _, part := range [][]*replyRule{t.replies[:t.own], t.replies[t.own:]} {
+		for _, own := range []bool{true, false} {
+			for _, r := range part {
+				if r.isFor(provider, own) {
+					p.rules = append(p.rules, r)
+				}
 			}
 		}
 	}

@@ -313,3 +313,58 @@ func TestFrom(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 }
+
+// TestOverride: an operator's rules come first, also those for everyone, and one with the name
+// of a built-in rule takes its place.
+func TestOverride(t *testing.T) {
+	shipped := builtinRules(t)
+	const own = `rule house
+text unusual rate
+when 1 in 10m slow rate 7/m for 30m
+next look
+yes 421 4.7.28 unusual rate
+no 421 later
+
+rate deferrals
+counts deferred
+sample 1
+in 1h
+low 10% suspend source for 2h
+next look
+`
+	rules, err := shipped.Override("own.txt", own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := rules.Len(); got != shipped.Len()+1 {
+		t.Errorf("%d rules, built-in %d", got, shipped.Len())
+	}
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	reply := Observation{
+		Outcome: Deferred, Verdict: bounce.Reputation,
+		Reply: rfc5321.Reply{Code: 421, Enhanced: rfc5321.EnhancedCode{4, 7, 28}, Text: "unusual rate"},
+	}
+	s := New("a1", "google")
+	acts := rules.For("google", Normal{}, Damping{}).Observe(s, now, reply)
+	if len(acts) != 1 || acts[0].Rule != "house" {
+		t.Fatalf("%v", acts)
+	}
+	now, reply.Reply.Text = now.Add(2*time.Minute), "greylisted"
+	for range 10 {
+		acts = rules.For("google", Normal{}, Damping{}).Observe(s, now, reply)
+		if len(acts) > 0 {
+			break
+		}
+	}
+	if len(acts) != 1 || acts[0].Rule != "deferrals" || acts[0].Kind != Suspend {
+		t.Errorf("%v", acts)
+	}
+	for text, want := range map[string]string{
+		"rule x\ncolour red\n":        `own.txt:2: bad throttle rules: unknown word "colour"`,
+		strings.Repeat("rate x\n", 2): `own.txt:2: bad throttle rules: rule "x" occurs twice`,
+	} {
+		if _, err := shipped.Override("own.txt", text); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}

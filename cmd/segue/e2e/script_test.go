@@ -93,6 +93,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			w := newWorld(t)
 			env.Values[exchangerKey{}] = w.exchanger(50, []string{"dest.example"}, "rcpt gone : 550 5.1.1 no such user")
+			w.withHooli(51, "rcpt busy @1 : 421 4.7.0 rate limited due to IP reputation")
 			w.head = fmt.Sprintf("budget_zone = %q\n", noon())
 			w.more = fmt.Sprintf(busy, w.net)
 			w.start()
@@ -162,6 +163,14 @@ func TestScripts(t *testing.T) {
 			},
 		},
 	})
+}
+
+// withHooli makes the nth address the exchanger of the provider that [busy] names, beside the
+// one of dest.example.
+func (w *world) withHooli(n int, rules ...string) {
+	w.t.Helper()
+	w.listen(&mtatest.Exchanger{Name: "mx.hooli.example", Rules: mtatest.Script(rules...)}, n)
+	w.zones.Replace(w.zone(50, "dest.example") + "mx.hooli.example. 300 IN A " + w.ip(n) + "\nhooli.example. 300 IN MX 10 mx.hooli.example.\n")
 }
 
 // crowd is a file of contacts that does not pack too well.

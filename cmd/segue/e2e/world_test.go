@@ -167,13 +167,15 @@ func (w *world) listen(e *mtatest.Exchanger, n int) {
 }
 
 // mx makes the nth address the exchanger of the domains, and of no other ones.
-func (w *world) mx(n int, domains ...string) {
+func (w *world) mx(n int, domains ...string) { w.zones.Replace(w.zone(n, domains...)) }
+
+func (w *world) zone(n int, domains ...string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "mx%d.test. 300 IN A %s\n", n, w.ip(n))
 	for _, d := range domains {
 		fmt.Fprintf(&b, "%s. 300 IN MX 10 mx%d.test.\n", d, n)
 	}
-	w.zones.Replace(b.String())
+	return b.String()
 }
 
 // start runs `segue serve` and waits until it is ready.
