@@ -197,7 +197,7 @@ func sayings(rng *rand.Rand, n int) []saying {
 		}
 		e := event.Event{
 			Message: uint64(len(list) + 1), Stream: []string{"marketing", transactional}[rng.IntN(5)/4], Segment: fmt.Sprint("s", rng.IntN(2)),
-			Source: []string{"a1", "cold"}[rng.IntN(2)], Provider: []string{"yahoo", ""}[rng.IntN(2)], Site: fmt.Sprint("site", rng.IntN(3)),
+			Source: []string{"a1", "cold"}[rng.IntN(2)], Provider: []string{"yahoo", ""}[rng.IntN(4)/3], Site: fmt.Sprint("site", rng.IntN(3)),
 		}
 		for i := range 1 + rng.IntN(4) {
 			r := replies[rng.IntN(len(replies))]

@@ -13,7 +13,7 @@ import (
 // act runs the rule of a phase, or gives the fallback reply. It returns the
 // first digit of the last reply given.
 func (s *session) act(phase, line, fallback string) (byte, error) {
-	r := s.e.rule(phase, line)
+	r := s.e.rule(s, phase, line)
 	if r == nil {
 		return s.reply(fallback)
 	}
@@ -81,7 +81,7 @@ func (s *session) reply(text string) (byte, error) {
 	if text == "" {
 		return 0, nil
 	}
-	lines := wire(text)
+	lines := wire(strings.ReplaceAll(text, "{ip}", s.client.addr.String()))
 	code := lines[strings.LastIndexByte(strings.TrimSuffix(lines, "\r\n"), '\n')+1]
 	s.answered(code)
 	if _, err := s.rw.Write([]byte(lines)); err != nil {

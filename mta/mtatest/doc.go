@@ -9,5 +9,6 @@
 // no time. [Zones] answers DNS queries from text, on a Net ([Net.HandleDNS]) or
 // on a real loopback socket ([Zones.Serve]), with lies and failures on demand.
 // [Exchanger] plays a mail server and records what it was given; [Script] makes
-// it misbehave at any point of the dialogue.
+// it misbehave at any point of the dialogue, [Provider] is the script of a large
+// mailbox provider with its quotas for each address.
 package mtatest

@@ -28,6 +28,7 @@ type Exchanger struct {
 		commands    []string
 		violations  []string
 		counts      map[string]int
+		clients     map[netip.Addr]*client
 		connections int
 		flights     int
 		open        map[net.Conn]bool
@@ -61,6 +62,7 @@ func (e *Exchanger) Start(n netx.Network, addr string) error {
 	}
 	e.ln, e.done = ln, make(chan struct{})
 	e.mu.counts, e.mu.open = map[string]int{}, map[net.Conn]bool{}
+	e.mu.clients = map[netip.Addr]*client{}
 	e.wait.Go(e.accept)
 	return nil
 }
@@ -86,6 +88,13 @@ func (e *Exchanger) Messages() []Message {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return append([]Message(nil), e.mu.messages...)
+}
+
+// Behave gives it other rules, for what comes from now on.
+func (e *Exchanger) Behave(rules []Rule) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.Rules = rules
 }
 
 // Commands lists every command line received, over all connections.
@@ -137,25 +146,34 @@ func (e *Exchanger) accept() {
 }
 
 func (e *Exchanger) serve(c net.Conn) {
+	s := &session{e: e, raw: c, rw: c, br: bufio.NewReader(c)}
+	e.record(func() {
+		s.client = e.client(addrPort(c.RemoteAddr()).Addr())
+		s.client.open++
+	})
 	defer func() {
 		_ = c.Close()
 		e.mu.Lock()
 		delete(e.mu.open, c)
+		s.client.open--
+		s.release()
 		e.mu.Unlock()
 	}()
-	s := &session{e: e, raw: c, rw: c, br: bufio.NewReader(c)}
 	s.run()
 }
 
 // rule finds the rule for a command and counts the command.
-func (e *Exchanger) rule(phase, line string) *Rule {
+func (e *Exchanger) rule(s *session, phase, line string) *Rule {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.mu.counts[phase]++
 	lower := strings.ToLower(line)
+	if phase == "mail" {
+		defer s.begin() // in the same breath, or two connections pass for one
+	}
 	for i := range e.Rules {
 		r := &e.Rules[i]
-		if r.Phase == phase && (r.Nth == 0 || r.Nth == e.mu.counts[phase]) && strings.Contains(lower, r.Match) {
+		if r.Phase == phase && (r.Nth == 0 || r.Nth == e.mu.counts[phase]) && strings.Contains(lower, r.Match) && s.meets(r) {
 			return r
 		}
 	}

@@ -208,7 +208,7 @@ func TestExchangerDripsFloodsAndSips(t *testing.T) {
 }
 
 func TestScriptRefusesWhatItCannotRead(t *testing.T) {
-	for _, line := range []string{"mail", "nonsense : close", "mail @x : close", "mail : delay soon", "body : read many", "body : sip 5", "mail : drip 250", "ehlo : flood many 250"} {
+	for _, line := range []string{"mail", "nonsense : close", "mail @x : close", "mail : delay soon", "body : read many", "body : sip 5", "mail over=many : close", "mail from=me : close", "mail past=x : close", "mail open= : close", "mail for=ever : close", "mail over=1/x : close", "mail under=1 : close", "mail : drip 250", "ehlo : flood many 250"} {
 		func() {
 			defer func() { _ = recover() }()
 			if rules := mtatest.Script(line); line != "mail @x : close" {

@@ -14,6 +14,7 @@ type Rule struct {
 	Phase string // banner ehlo helo starttls handshake mail rcpt data body bdat chunk dot rset quit noop
 	Match string // the command contains this, in lower case; "": any
 	Nth   int    // only the Nth command of that phase since the start, over all connections; 0: every one
+	Terms Terms  // what it asks of the client
 	Acts  []Act
 }
 
@@ -25,7 +26,7 @@ type Act struct {
 	Bytes int // of read and sip; lines of flood
 }
 
-// Script reads rules, one a line: PHASE [MATCH] [@N] : ACT [then ACT]...
+// Script reads rules, one a line: PHASE [MATCH] [@N] [TERM=VALUE]... : ACT [then ACT]...
 //
 //	banner : 554 go away then close
 //	rcpt bob@ : 550 5.1.1 no such user
@@ -33,6 +34,9 @@ type Act struct {
 //	ehlo : 250-mx.test|250 SIZE 1000
 //	body : read 1000 then 552 5.3.4 too big then hang
 //	dot : delay 11m then 250 ok
+//	mail over=20/1h for=2h : 421 4.7.0 [TSS04] Messages from {ip} temporarily deferred then close
+//
+// Terms are about the client: see [Terms]. {ip} in a reply is its address.
 //
 // Acts: a reply ("|" parts its lines and a line without a code of its own gets
 // that of the last line; a written \r\n parts replies that go out together); close; reset (RST); hang (neither reads nor writes any
@@ -77,6 +81,12 @@ func parseRule(line string) (Rule, error) {
 		if n, found := strings.CutPrefix(w, "@"); found && n != "" && n[0] >= '0' && n[0] <= '9' {
 			var err error
 			if r.Nth, err = strconv.Atoi(n); err != nil {
+				return Rule{}, err
+			}
+			continue
+		}
+		if term, value, found := strings.Cut(w, "="); found {
+			if err := r.Terms.set(term, value); err != nil {
 				return Rule{}, err
 			}
 			continue

@@ -15,6 +15,9 @@ import (
 // session is one connection of an exchanger.
 type session struct {
 	e       *Exchanger
+	client  *client
+	taken   int  // messages on this connection
+	pending bool // a message of it counts as pending
 	raw, rw net.Conn
 	br      *bufio.Reader
 	hello   string
@@ -73,6 +76,7 @@ func (s *session) command(line string) error {
 	case "ehlo", "helo":
 		s.hello = strings.TrimSpace(line[4:])
 		s.mail = false
+		s.e.record(s.release)
 		_, err := s.act(phase, line, s.greeting(phase))
 		return err
 	case "starttls":
@@ -92,6 +96,7 @@ func (s *session) command(line string) error {
 		return err
 	case "rset":
 		s.mail = false
+		s.e.record(s.release)
 		_, err := s.act(phase, line, "250 2.0.0 flushed")
 		return err
 	case "noop":
@@ -148,6 +153,9 @@ func (s *session) doMail(line string) error {
 		return err
 	}
 	code, err := s.act("mail", line, "250 2.1.0 ok")
+	if code != '2' {
+		s.e.record(s.release)
+	}
 	if err == nil && code == '2' {
 		from, args := path(line)
 		s.mail = true
@@ -202,6 +210,7 @@ func (s *session) end(fallback string) error {
 	s.whole = true
 	_, err := s.act("dot", "", fallback)
 	s.whole, s.mail = false, false
+	s.e.record(s.release)
 	return err
 }
 
@@ -210,7 +219,12 @@ func (s *session) end(fallback string) error {
 func (s *session) answered(code byte) {
 	if s.whole && code == '2' {
 		m := s.msg
-		s.e.record(func() { s.e.mu.messages = append(s.e.mu.messages, m) })
+		s.e.record(func() {
+			s.e.mu.messages = append(s.e.mu.messages, m)
+			s.client.take(len(m.To))
+			s.release()
+		})
+		s.taken++
 		s.whole = false
 	}
 }

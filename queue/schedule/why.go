@@ -36,18 +36,28 @@ func (m *Machine) Why(now time.Time, domain string, class ClassID, it Item) Reas
 			Text: fmt.Sprintf("the mail of its lane is held at %s, from every source: %s", providerName(site), showProvider(site)),
 		}
 	}
-	if r, bad := m.whyDomain(domain); bad {
-		return r
+	looked, bad := m.whyDomain(domain)
+	if bad && (b == nil || b.domain.state != domainOK || b.domain.site == nil) {
+		return looked
 	}
 	if b == nil {
 		return Reason{Code: WhyNext, Text: "nothing is in the way"}
 	}
+	r := m.whySite(b, &it)
+	if bad && (r.Code == WhyNext || r.Code == WhyAhead) {
+		return looked // otherwise something else is in the way, for which nobody looks the domain up
+	}
+	return r
+}
+
+// whySite says what a recipient of a domain waits for whose site is known.
+func (m *Machine) whySite(b *backlog, it *Item) Reason {
 	site := b.domain.site
-	l := m.lanes[laneKey{site, b.class, m.pinOf(b, &it)}]
+	l := m.lanes[laneKey{site, b.class, m.pinOf(b, it)}]
 	if l == nil {
 		return Reason{Code: WhyNext, Text: "nothing is in the way", Site: site.key.name, Provider: site.key.provider}
 	}
-	r := m.whyLane(l, &it)
+	r := m.whyLane(l, it)
 	r.Site, r.Provider = site.key.name, site.key.provider
 	if l.key.pin != nil {
 		r.Text += fmt.Sprintf("; it keeps source %s until %s", l.key.pin.name, clock(it.PinUntil))

@@ -256,6 +256,8 @@ func TestPhrase(t *testing.T) {
 		{"_rbl", "an rbl", true},
 		{"_rbl", "marble", false},
 		{"_rbl_", "rbl", true},
+		{"ofr_506", "Mail rejected. OFR_506 [506]", true},
+		{"ofr_506", "OFR 506", false},
 	} {
 		p, ok := parsePhrase(tt.phrase)
 		if !ok {

@@ -175,7 +175,13 @@ func parsePhrase(s string) (phrase, bool) {
 			}
 			return phrase{}, false
 		}
-		part = strings.ReplaceAll(part, "_", " ")
+		// Inside a word it is itself: "ofr_506".
+		if rest, ok := strings.CutPrefix(part, "_"); ok {
+			part = " " + rest
+		}
+		if rest, ok := strings.CutSuffix(part, "_"); ok {
+			part = rest + " "
+		}
 		p.parts = append(p.parts, []byte(part))
 		for i := range len(part) - 1 {
 			all = append(all, pair(part[i], part[i+1]))

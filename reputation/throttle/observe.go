@@ -113,14 +113,14 @@ func (p *Policy) reply(s *State, at int64, o *Observation, acts []Act) []Act {
 	}
 	c := s.counter(r.name, string(target)+" "+name)
 	longest := slices.MaxFunc(r.whens, func(a, b when) int { return int(a.within - b.within) }).within
-	c.add(at, longest, r.whens[len(r.whens)-1].count)
-	if c.since(at, r.whens[0].within) < r.whens[0].count {
+	c.add(at, s.site(o), longest, s.need(&r.whens[len(r.whens)-1]))
+	if c.since(at, r.whens[0].within) < s.need(&r.whens[0]) {
 		c.Fired = 0
 	}
 	for i := len(r.whens) - 1; i >= c.Fired; i-- {
 		when := r.whens[i]
 		n := c.since(at, when.within)
-		if n < when.count {
+		if n < s.need(&when) {
 			continue
 		}
 		act, done := p.act(s, at, &when.action, Act{

@@ -72,16 +72,17 @@ low 2% slow to 50% for 1h
 next look
 `
 
-func tight(t interface{ Fatal(args ...any) }) *Policy {
+func tight(t interface{ Fatal(args ...any) }, provider string) *Policy {
 	rules, err := Parse("tight", tightRules)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return rules.For("google", Normal{Reports: true}, Damping{})
+	return rules.For(provider, Normal{Reports: true}, Damping{})
 }
 
 func drawObservation(t *rapid.T) Observation {
 	o := Observation{Outcome: rapid.SampledFrom([]Outcome{Delivered, Deferred, Bounced, Complained}).Draw(t, "outcome")}
+	o.Site = fmt.Sprint("mx", rapid.IntRange(0, 5).Draw(t, "site"))
 	o.Lane = Lane{Stream: "marketing", Segment: fmt.Sprint("s", rapid.IntRange(0, 40).Draw(t, "segment")), Tier: "active"}
 	if o.Outcome == Deferred || o.Outcome == Bounced {
 		o.Reply = rfc5321.Reply{Code: 450, Text: rapid.SampledFrom([]string{"busy", "much", "content", "laned", "odd", "later"}).Draw(t, "reply")}
@@ -89,6 +90,10 @@ func drawObservation(t *rapid.T) Observation {
 		o.Transactional = rapid.IntRange(0, 9).Draw(t, "transactional") == 0
 	}
 	return o
+}
+
+func drawProvider(t *rapid.T) string {
+	return rapid.SampledFrom([]string{"google", ""}).Draw(t, "provider")
 }
 
 func drawPause(t *rapid.T) time.Duration {
@@ -121,9 +126,9 @@ func open(a, b Limits) bool {
 // anything, changes downward are a minute apart and steps upward an hour, states
 // are bounded and survive the store, and each act has its evidence.
 func TestLives(t *testing.T) {
-	p := tight(t)
 	rapid.Check(t, func(t *rapid.T) {
-		s, now := New("a1", "google"), start()
+		provider := drawProvider(t)
+		p, s, now := tight(t, provider), New("a1", provider), start()
 		var down, up time.Time
 		bad := 0
 		for range rapid.IntRange(1, 150).Draw(t, "n") {
@@ -182,9 +187,9 @@ func TestLives(t *testing.T) {
 // TestSplits: storing and loading between observations, and asking in between
 // what is due, changes neither acts nor states.
 func TestSplits(t *testing.T) {
-	p := tight(t)
 	rapid.Check(t, func(t *rapid.T) {
-		one, two, now := New("a1", "google"), New("a1", "google"), start()
+		provider := drawProvider(t)
+		p, one, two, now := tight(t, provider), New("a1", provider), New("a1", provider), start()
 		var first, second []Act
 		for range rapid.IntRange(1, 80).Draw(t, "n") {
 			pause := drawPause(t)
@@ -237,7 +242,7 @@ func TestNoActWithoutEvidence(t *testing.T) {
 // TestBounds: however many lanes, segments and replies, a state stays small and can
 // be read again. When so many lanes are suspended, it is the source that is.
 func TestBounds(t *testing.T) {
-	p := tight(t)
+	p := tight(t, "google")
 	s, now := New("a1", "google"), start()
 	var acts []Act
 	for i := range 5000 {
@@ -279,7 +284,7 @@ func TestBounds(t *testing.T) {
 // TestReload: other rules take a state over: what runs goes on, what is counted for
 // rules of the same name stays, what belongs to rules that are gone goes.
 func TestReload(t *testing.T) {
-	p := tight(t)
+	p := tight(t, "google")
 	s, now := New("a1", "google"), start()
 	p.Observe(s, now, refused(rfc5321.Reply{Code: 450, Text: "busy"}))
 	p.Observe(s, now, refused(rfc5321.Reply{Code: 550, Text: "content"}))
@@ -366,7 +371,7 @@ func FuzzParse(f *testing.F) {
 
 // FuzzDecode: a state that is accepted can be used, and is bounded.
 func FuzzDecode(f *testing.F) {
-	p := tight(f)
+	p := tight(f, "google")
 	s := New("a1", "google")
 	f.Add([]byte(`{"version":1,"source":"a1"}`))
 	for i, text := range []string{"busy", "content", "laned", "odd", "content", "busy", "busy"} {

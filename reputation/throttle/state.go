@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"slices"
 	"time"
 
@@ -22,6 +23,10 @@ const (
 	maxStored   = 1 << 18
 	slots       = 16 // parts of a rate rule's window
 )
+
+// leastSites is how many sites must say a thing, where sites have no provider in common,
+// before it is taken for what is thought of the source and not for what one of them thinks.
+const leastSites = 3
 
 // version is that of the stored form.
 const version = 1
@@ -84,10 +89,11 @@ type Pin struct {
 
 // counter holds the last matches of a rule, for the source or for one lane.
 type counter struct {
-	Rule  string  `json:"rule"`
-	Name  string  `json:"name,omitempty"`
-	Times []int64 `json:"times"`           // Unix milliseconds, oldest first
-	Fired int     `json:"fired,omitempty"` // whens that have acted on these matches
+	Rule  string   `json:"rule"`
+	Name  string   `json:"name,omitempty"`
+	Times []int64  `json:"times"`           // Unix milliseconds, oldest first
+	Sites []uint32 `json:"sites,omitempty"` // at sites without a provider: digests of those that said it, one time each
+	Fired int      `json:"fired,omitempty"` // whens that have acted on these matches
 }
 
 // ring counts for one rate rule over its window in slots; slot is the number of the newest.
@@ -130,7 +136,8 @@ func (s *State) check() error {
 		return errors.New("more entries than a state can have")
 	}
 	for _, c := range s.Counters {
-		if len(c.Times) == 0 || len(c.Times) > maxMatches || !slices.IsSorted(c.Times) || c.Fired < 0 {
+		if len(c.Times) == 0 || len(c.Times) > maxMatches || !slices.IsSorted(c.Times) || c.Fired < 0 ||
+			s.Provider == "" && len(c.Sites) != len(c.Times) || s.Provider != "" && len(c.Sites) > 0 {
 			return fmt.Errorf("counter of rule %q is not one", c.Rule)
 		}
 	}
@@ -186,6 +193,7 @@ func (s *State) clone() *State {
 	c.Counters = slices.Clone(s.Counters)
 	for i := range c.Counters {
 		c.Counters[i].Times = slices.Clone(c.Counters[i].Times)
+		c.Counters[i].Sites = slices.Clone(c.Counters[i].Sites)
 	}
 	return &c
 }
@@ -256,8 +264,15 @@ func last(times []int64) int64 {
 	return times[len(times)-1]
 }
 
-// add counts a match, keeps those of the last while, and at most so many.
-func (c *counter) add(at int64, within time.Duration, most int) {
+// add counts a match, keeps those of the last while, and at most so many. A site
+// that said it before says nothing new; site is nil where there is a provider.
+func (c *counter) add(at int64, site *uint32, within time.Duration, most int) {
+	if site != nil {
+		if i := slices.Index(c.Sites, *site); i >= 0 {
+			c.Times, c.Sites = slices.Delete(c.Times, i, i+1), slices.Delete(c.Sites, i, i+1)
+		}
+		c.Sites = append(c.Sites, *site)
+	}
 	// A clock that was set back must not make later matches early ones.
 	c.Times = append(c.Times, max(at, last(c.Times)))
 	gone := max(0, len(c.Times)-most)
@@ -265,6 +280,28 @@ func (c *counter) add(at int64, within time.Duration, most int) {
 		gone++
 	}
 	c.Times = slices.Delete(c.Times, 0, gone)
+	if site != nil {
+		c.Sites = slices.Delete(c.Sites, 0, gone)
+	}
+}
+
+// site is the digest of an observation's site where matches are told apart by it, else nil.
+func (s *State) site(o *Observation) *uint32 {
+	if s.Provider != "" {
+		return nil
+	}
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(o.Site)) // never fails
+	sum := h.Sum32()
+	return &sum
+}
+
+// need is how many matches a when waits for.
+func (s *State) need(w *when) int {
+	if s.Provider == "" {
+		return max(w.count, leastSites)
+	}
+	return w.count
 }
 
 // since counts the matches of the last while.

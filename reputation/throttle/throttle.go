@@ -41,6 +41,8 @@
 // Reply rules (rules.txt, whose head explains the form) count from the first
 // reply; the first rule that matches takes the reply, a provider's own before those for everyone. Rate rules
 // judge a share over a window by the low end of its interval, from a minimum sample on.
+// At sites without a provider, which share one state, a rule counts sites and not replies, and waits for
+// three at least: what one small host thinks of the source holds up the mail to no other.
 // Down is fast: at most one change a minute, and evidence that came within that minute is kept for the
 // next reply. Up is slow: a step of [Damping.Factor] an hour until the normal figures are reached. A suspension
 // that follows within a day of the last one lasts twice as long, up to [Damping.Longest]; replies that
@@ -84,13 +86,14 @@ type Observation struct {
 	Reply         rfc5321.Reply  // Deferred, Bounced: what the server said; zero where it said nothing
 	Verdict       bounce.Verdict // Deferred, Bounced: what the reply means
 	Lane          Lane
-	Transactional bool // rules about lanes and segments do not ask it
-	Repeated      bool // the reply that another recipient of the transaction brought already
+	Site          string // whose it is; told apart where sites have no provider in common
+	Transactional bool   // rules about lanes and segments do not ask it
+	Repeated      bool   // the reply that another recipient of the transaction brought already
 }
 
 // From is what an event says; false for events that are no outcome of an attempt.
 func From(e *event.Event) (Observation, bool) {
-	o := Observation{Lane: Lane{Stream: e.Stream, Segment: e.Segment, Tier: e.Tier, Pool: e.Pool}}
+	o := Observation{Lane: Lane{Stream: e.Stream, Segment: e.Segment, Tier: e.Tier, Pool: e.Pool}, Site: e.Site}
 	switch e.Kind {
 	case event.Delivered:
 		o.Outcome = Delivered

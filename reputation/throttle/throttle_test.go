@@ -56,6 +56,7 @@ type talk struct {
 	policy *Policy
 	state  *State
 	now    time.Time
+	sites  int // that have spoken
 	b      strings.Builder
 }
 
@@ -111,7 +112,7 @@ func (c *talk) say(acts []Act) {
 func (c *talk) run(t *testing.T, d *datadriven.TestData, args map[string]string) {
 	t.Helper()
 	switch d.Cmd {
-	case "replies": // one line each; every=TIME lies between them
+	case "replies": // one line each; every=TIME lies between them; site=NAME, or sites: of one each
 		c.replies(t, d, args)
 	case "recipients": // delivered=N deferred=N bounced=N complained=N
 		c.recipients(t, args)
@@ -154,8 +155,13 @@ func (c *talk) run(t *testing.T, d *datadriven.TestData, args map[string]string)
 func (c *talk) replies(t *testing.T, d *datadriven.TestData, args map[string]string) {
 	t.Helper()
 	every, _ := time.ParseDuration(args["every"])
+	_, sites := args["sites"]
 	for line := range strings.Lines(d.Input) {
 		o := refused(readReply(t, line))
+		if o.Site = args["site"]; sites {
+			c.sites++
+			o.Site = fmt.Sprint("mx", c.sites)
+		}
 		if segment, ok := args["segment"]; ok {
 			o.Lane.Segment = segment
 		}
@@ -202,31 +208,24 @@ func (c *talk) limits() {
 }
 
 // TestRules: every rule does every one of its acts at each of its providers, when the
-// provider says what its example says. Tables in which rules never fired have been shipped.
+// provider says what its examples say. Tables in which rules never fired have been shipped.
 func TestRules(t *testing.T) {
 	rules := builtinRules(t)
 	for _, r := range rules.replies {
 		providers := r.Providers()
 		if len(providers) == 0 {
-			providers = []string{""}
+			providers = []string{"", "hooli"}
 		}
+		yes, _ := r.Examples()
 		for _, provider := range providers {
-			yes, _ := r.Examples()
-			for i, w := range r.whens {
-				s, p := New("a1", provider), rules.For(provider, Normal{}, Damping{})
-				s.Counters = []counter{}
-				var acts []Act
-				now := start()
-				for n := range w.count + 1 { // one more, because the one before may come within the minute
-					if n == w.count {
-						now = now.Add(time.Minute)
+			for _, reply := range yes {
+				for i := range r.whens {
+					acts := provoke(rules.For(provider, Normal{}, Damping{}), New("a1", provider), r.whens[i].count, reply)
+					if !slices.ContainsFunc(acts, func(a Act) bool {
+						return a.Rule == r.name && (a.Kind == r.whens[i].action.kind && a.Target == r.whens[i].action.target || a.Kind == Alert)
+					}) {
+						t.Errorf("%s at %q: its act number %d did not come of %d replies %q: %v", r.name, provider, i+1, r.whens[i].count, reply, acts)
 					}
-					acts = append(acts, p.Observe(s, now, refused(yes[0]))...)
-				}
-				if !slices.ContainsFunc(acts, func(a Act) bool {
-					return a.Rule == r.name && a.Kind == w.action.kind && a.Target == w.action.target || a.Rule == r.name && a.Kind == Alert
-				}) {
-					t.Errorf("%s at %q: its act number %d did not come of %d replies %q: %v", r.name, provider, i+1, w.count, yes[0], acts)
 				}
 			}
 		}
@@ -234,6 +233,24 @@ func TestRules(t *testing.T) {
 	if len(rules.replies) < 30 || len(rules.rates) != 3 {
 		t.Errorf("%d rules and %d rates", len(rules.replies), len(rules.rates))
 	}
+}
+
+// provoke lets a reply come so often, or once more: the act before may have come
+// within the minute. Each is of another site.
+func provoke(p *Policy, s *State, count int, reply rfc5321.Reply) (acts []Act) {
+	now := start()
+	if s.Provider == "" {
+		count = max(count, leastSites)
+	}
+	for n := range count + 1 {
+		if n == count {
+			now = now.Add(time.Minute)
+		}
+		o := refused(reply)
+		o.Site = fmt.Sprint("mx", n)
+		acts = append(acts, p.Observe(s, now, o)...)
+	}
+	return acts
 }
 
 // TestUnused: rules for a provider that is not configured never fire, so they are named.
@@ -298,9 +315,9 @@ func TestParseErrors(t *testing.T) {
 
 // TestFrom: what events say of an attempt.
 func TestFrom(t *testing.T) {
-	e := event.Event{Kind: event.Bounced, Code: 550, Enhanced: "5.7.1", Reply: "no", Verdict: "reputation", Stream: "marketing", Segment: "trial", Tier: "new", Pool: "prime"}
+	e := event.Event{Kind: event.Bounced, Code: 550, Enhanced: "5.7.1", Reply: "no", Verdict: "reputation", Stream: "marketing", Segment: "trial", Tier: "new", Pool: "prime", Site: "mx.hooli.example"}
 	o, ok := From(&e)
-	if want := (Observation{Outcome: Bounced, Reply: rfc5321.Reply{Code: 550, Enhanced: rfc5321.EnhancedCode{5, 7, 1}, Text: "no"}, Verdict: bounce.Reputation, Lane: Lane{"marketing", "trial", "new", "prime"}}); !ok || o != want {
+	if want := (Observation{Outcome: Bounced, Reply: rfc5321.Reply{Code: 550, Enhanced: rfc5321.EnhancedCode{5, 7, 1}, Text: "no"}, Verdict: bounce.Reputation, Lane: Lane{"marketing", "trial", "new", "prime"}, Site: "mx.hooli.example"}); !ok || o != want {
 		t.Errorf("%+v", o)
 	}
 	got := map[event.Kind]Outcome{}
