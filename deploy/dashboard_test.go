@@ -38,7 +38,7 @@ segue_sign_seconds              backend
 
 // alerted names metrics that only the alerts read: what they count happens
 // rarely, so a dashboard would show nothing.
-const alerted = "segue_overdraft_total segue_contact_events_total segue_clock_frozen segue_disk_free_bytes segue_disk_min_free_bytes segue_store_failing segue_store_slow_syncs_total segue_segment_disagreements_total segue_provider_outage segue_complaints_overdue"
+const alerted = "segue_overdraft_total segue_contact_events_total segue_clock_frozen segue_disk_free_bytes segue_disk_min_free_bytes segue_store_failing segue_store_slow_syncs_total segue_segment_disagreements_total segue_provider_outage segue_complaints_overdue segue_breaker_state segue_breaker_cohorts segue_throttle_suspended"
 
 // labels returns the labels of each metric.
 func labels() map[string][]string {

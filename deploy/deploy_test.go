@@ -89,7 +89,7 @@ func TestManualNamesRealCommands(t *testing.T) {
 	t.Parallel()
 	command := regexp.MustCompile("`segue ([a-z]+)")
 	known := strings.Fields(`serve check demo simulate bench queue segment contact suppression bounce pool source
-		warmup provider complaint events top clock doctor dns backup restore tokens`)
+		warmup provider complaint events top clock doctor dns backup restore tokens health`)
 	pages, err := filepath.Glob("manual/*.md")
 	if err != nil || len(pages) < 3 {
 		t.Fatalf("%d pages of the manual, %v", len(pages), err)

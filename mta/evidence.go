@@ -280,17 +280,16 @@ func (e *evidences) sample(k schedule.BudgetKey, provider string, from, to warmu
 	return e.book.Sample(a)
 }
 
-// text is the evidence of the last seven days in one line, with today.
-func (e *evidences) text(k schedule.BudgetKey, today warmup.Day, followers []string) string {
+// pooled is the evidence about a budget of seven days up to one.
+func (e *evidences) pooled(k schedule.BudgetKey, to warmup.Day, followers []string) evidence.Sample {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if k.Provider != schedule.Total {
-		s := e.sample(k, k.Provider, today-evidence.Days+1, today)
-		return s.Text()
+		return e.sample(k, k.Provider, to-evidence.Days+1, to)
 	}
 	var s evidence.Sample
 	for _, p := range followers {
-		s.Add(e.sample(k, p, today-evidence.Days+1, today))
+		s.Add(e.sample(k, p, to-evidence.Days+1, to))
 	}
-	return s.Text()
+	return s
 }

@@ -14,7 +14,7 @@ import (
 
 // makeHTTP binds the inside: API, metrics, health, and the tracking API.
 func (e *Engine) makeHTTP() error {
-	e.o.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newStages(e), newDisks(e))
+	e.o.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newStages(e), newStandings(e), newDisks(e))
 	if e.c.HTTP.Address.IsZero() {
 		return nil
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -128,7 +129,7 @@ func (m methods) Sources(ctx context.Context) ([]api.Source, error) {
 	}
 	list := []api.Source{}
 	for _, s := range m.c.Sources {
-		out := api.Source{Name: s.Name, Hostname: m.plan.sources[s.Name].Hostname, Plan: s.Plan, Paused: m.pauses.until(s.Name, m.o.Now()), Addresses: []string{}, Budgets: []api.Warmup{}}
+		out := api.Source{Name: s.Name, Hostname: m.plan.sources[s.Name].Hostname, Plan: s.Plan, Paused: m.pauses.until(s.Name, "", m.o.Now()), Addresses: []string{}, Budgets: []api.Warmup{}}
 		for _, a := range s.Addresses {
 			out.Addresses = append(out.Addresses, a.String())
 		}
@@ -163,8 +164,8 @@ func (m methods) Warmup(context.Context) ([]api.Warmup, error) {
 	for _, b := range m.queue.BudgetsToday() {
 		s := m.warm.standing(b.Key, today)
 		w := api.Warmup{
-			Source: b.Key.Source, Domain: b.Key.Domain, Plan: s.plan, State: s.state, Evidence: s.evidence, Segment: b.Key.Segment, Tier: b.Key.Tier, Provider: b.Key.Provider,
-			Day: warmup.Day(b.Day).String(), Stage: s.stage, Stages: s.stages, Allowed: b.Allowed, Used: b.Used, Admit: b.Admit, Reason: s.reason,
+			Source: b.Key.Source, Domain: b.Key.Domain, Plan: s.plan, State: s.state, Evidence: s.sample.Text(), Segment: b.Key.Segment, Tier: b.Key.Tier, Provider: b.Key.Provider,
+			Day: warmup.Day(b.Day).String(), Stage: s.stage, Stages: s.stages, Allowed: b.Allowed, Used: b.Used, Admit: b.Admit, Reason: s.reason, Against: s.against,
 		}
 		if w.Admit == nil {
 			w.Admit = []string{}
@@ -179,8 +180,11 @@ func (m methods) PauseSource(ctx context.Context, p api.Pause) error {
 	if _, ok := m.plan.sources[p.Source]; !ok {
 		return notFound("no source has the name " + p.Source)
 	}
+	if p.Provider != "" && !slices.Contains(m.warm.providers, p.Provider) {
+		return notFound("there is no provider " + p.Provider + ": the source goes on as it was")
+	}
 	if !p.Until.IsZero() && !p.Until.After(m.o.Now()) {
 		return api.Problem(http.StatusBadRequest, "the pause ends in the past", p.Until.Format(time.RFC3339))
 	}
-	return m.pauses.set(ctx, p)
+	return m.pauses.set(ctx, p, m.o.Now())
 }

@@ -22,6 +22,7 @@ type observer struct {
 	recipients *prometheus.CounterVec
 	segments   *prometheus.CounterVec
 	overdraft  *prometheus.CounterVec
+	acts       *prometheus.CounterVec
 }
 
 func newObserver(mail *store.Store, log *slog.Logger, reg prometheus.Registerer) *observer {
@@ -39,8 +40,12 @@ func newObserver(mail *store.Store, log *slog.Logger, reg prometheus.Registerer)
 			Name: "segue_overdraft_total",
 			Help: "Transactional transactions sent without a warm-up budget: the pool has no warm source.",
 		}, []string{"source", "provider"}),
+		acts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "segue_acts_total",
+			Help: "What the engine did by itself, and operators in the same matters: segue health acts shows evidence and undo.",
+		}, []string{"kind", "act"}),
 	}
-	reg.MustRegister(o.recipients, o.segments, o.overdraft)
+	reg.MustRegister(o.recipients, o.segments, o.overdraft, o.acts)
 	return o
 }
 
@@ -70,6 +75,9 @@ func (o *observer) follow(ctx context.Context) {
 }
 
 func (o *observer) count(e *event.Event) {
+	if e.Act != "" {
+		o.acts.WithLabelValues(string(e.Kind), e.Act).Inc()
+	}
 	switch e.Kind {
 	case event.Overdraft:
 		o.overdraft.WithLabelValues(e.Source, other(e.Provider)).Inc()

@@ -131,8 +131,16 @@ const outagePrefix = "outage/"
 
 // told is a doubt that was told.
 type told struct {
-	Since    time.Time `json:"since"`
-	Evidence string    `json:"evidence"`
+	Since       time.Time `json:"since"`
+	Until       time.Time `json:"until,omitzero"` // over since
+	Evidence    string    `json:"evidence"`
+	Provisional int       `json:"provisional,omitempty"` // suppressions of before that were made provisional
+}
+
+// outageUndo is the command that lifts what a provider said in error up to a time.
+func outageUndo(provider string, since, until time.Time) string {
+	return fmt.Sprintf("segue suppression undo --provider %s --since %s --until %s --reason outage", provider,
+		since.UTC().Format(time.RFC3339), until.Add(time.Second).UTC().Format(time.RFC3339))
 }
 
 // settle tells what began or ended since it was last told: it makes the suppressions of the
@@ -161,8 +169,9 @@ func (o *outages) tell(ctx context.Context, db *segment.DB, mail *store.Store, d
 		if len(value) == 0 {
 			return nil // it ended
 		}
+		err := json.Unmarshal(value, &t)
 		before[strings.TrimPrefix(name, outagePrefix)] = t
-		return json.Unmarshal(value, &t)
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("reading the outages of providers: %w", err)
@@ -180,8 +189,10 @@ func (o *outages) tell(ctx context.Context, db *segment.DB, mail *store.Store, d
 	}
 	for _, provider := range slices.Sorted(maps.Keys(before)) {
 		o.doubts.WithLabelValues(provider).Set(0)
-		reason := provider + " is itself again: its hard bounces suppress for good"
-		if err := announce(ctx, mail, event.Event{Kind: event.OutageEnded, Provider: named(provider), Reason: reason}, nil); err != nil {
+		e := event.Event{Kind: event.OutageEnded, Provider: named(provider), Reason: provider + " is itself again: its hard bounces suppress for good"}
+		x := before[provider]
+		x.Until = now
+		if err := announce(ctx, mail, acted(e, actPermanent, x, outageUndo(provider, x.Since, now)), nil); err != nil {
 			return err
 		}
 		o.log.Info("the outage of a provider is over", slog.String("provider", provider))
@@ -195,11 +206,13 @@ func (o *outages) began(ctx context.Context, db *segment.DB, mail *store.Store, 
 	if err != nil {
 		return fmt.Errorf("making suppressions provisional: %w", err)
 	}
-	value, err := json.Marshal(told{Since: d.Since, Evidence: d.Evidence})
+	x := told{Since: d.Since, Evidence: d.Evidence, Provisional: n}
+	value, err := json.Marshal(x)
 	if err != nil {
 		return fmt.Errorf("storing an outage: %w", err)
 	}
-	if err := announce(ctx, mail, event.Event{Kind: event.OutageBegan, Provider: named(d.Provider), Reason: d.Evidence}, value); err != nil {
+	e := event.Event{Kind: event.OutageBegan, Provider: named(d.Provider), Reason: d.Evidence}
+	if err := announce(ctx, mail, acted(e, actProvisional, x, outageUndo(d.Provider, d.Since, now)), value); err != nil {
 		return err
 	}
 	o.log.Warn("a provider says of too many recipients that they do not exist: its hard bounces suppress for a week only",
@@ -224,12 +237,17 @@ func named(provider string) string {
 	return provider
 }
 
-// warnings are what Health says of it.
-func (o *outages) warnings() []string {
+// now are the providers in doubt.
+func (o *outages) now() []outage.Change {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	return o.guard.Doubts()
+}
+
+// warnings are what Health says of it.
+func (o *outages) warnings() []string {
 	var list []string
-	for _, d := range o.guard.Doubts() {
+	for _, d := range o.now() {
 		list = append(list, d.Evidence+": its hard bounces suppress for a week only")
 	}
 	return list

@@ -47,7 +47,8 @@ func newPauses(mail *store.Store, q *queue.Queue, now time.Time) (*pauses, error
 // set stores a pause, or the end of one, and puts it in force. It does both or
 // neither, whatever becomes of the caller: what is stored holds after a restart
 // and must hold before it.
-func (p *pauses) set(ctx context.Context, x api.Pause) error {
+func (p *pauses) set(ctx context.Context, x api.Pause, now time.Time) error {
+	x.Since = now.UTC()
 	value, err := json.Marshal(x)
 	if err != nil {
 		return fmt.Errorf("writing a pause: %w", err)
@@ -67,12 +68,26 @@ func (p *pauses) set(ctx context.Context, x api.Pause) error {
 	return nil
 }
 
-// until is when a source's pause at every provider ends; zero where it has none.
-func (p *pauses) until(source string, now time.Time) time.Time {
+// until is when a source's pause at a provider ends, or at every provider (""); zero
+// where it has none.
+func (p *pauses) until(source, provider string, now time.Time) time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if x := p.list[pausePrefix+source+"/"]; x.Until.After(now) {
+	if x := p.list[pausePrefix+source+"/"+provider]; x.Until.After(now) {
 		return x.Until
 	}
 	return time.Time{}
+}
+
+// of are the pauses of a source that hold, in no order.
+func (p *pauses) of(source string, now time.Time) []api.Pause {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var list []api.Pause
+	for _, x := range p.list {
+		if x.Source == source && x.Until.After(now) {
+			list = append(list, x)
+		}
+	}
+	return list
 }

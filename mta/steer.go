@@ -21,18 +21,19 @@ import (
 	"github.com/seguemta/segue/reputation/warmup"
 )
 
-// actKind is the event that an act by hand is told as.
-func actKind(act warmup.Act) event.Kind {
+// steered is the event that an act by hand is told as.
+func steered(b *budgetOf, act warmup.Act, why string, x *stageEvidence) event.Event {
+	kind, done, undo := event.StageAdvanced, actAdvanced, warmup.StepBack
 	switch act {
 	case warmup.Hold:
-		return event.StageHeld
+		kind, done, undo = event.StageHeld, actHeld, warmup.Release
 	case warmup.Release:
-		return event.StageReleased
+		kind, done, undo = event.StageReleased, actReleased, warmup.Hold
 	case warmup.StepBack:
-		return event.StageBack
+		kind, done, undo = event.StageBack, actBack, warmup.Forward
 	case warmup.Forward:
 	}
-	return event.StageAdvanced
+	return acted(of(b.key, kind, why), done, x, stageUndo(b.key, undo))
 }
 
 // named are the budgets that an order means.
@@ -70,6 +71,7 @@ func (w *warmups) steer(now time.Time, o *api.WarmupAct) ([]queue.Change, error)
 			refused = errors.Join(refused, fmt.Errorf("%s follows the total, which can be steered", b.key.Provider))
 			continue
 		}
+		from := p.Position(w.states[b.key])
 		s, err := p.Steer(w.states[b.key], warmup.Act(o.Action), today, by)
 		if err != nil {
 			refused = errors.Join(refused, fmt.Errorf("%s: %w", b.key.Provider, err))
@@ -78,7 +80,8 @@ func (w *warmups) steer(now time.Time, o *api.WarmupAct) ([]queue.Change, error)
 		if s.Day == 0 {
 			s.Day = today - 1 // what was before it is not judged by what it is now
 		}
-		changes = append(changes, w.change(b, s, []event.Event{of(b.key, actKind(warmup.Act(o.Action)), p.Reason(s))}))
+		x := stageEvidence{From: from + 1, To: p.Position(s) + 1, Stages: len(p.Stages), By: by}
+		changes = append(changes, w.change(b, s, []event.Event{steered(b, warmup.Act(o.Action), p.Reason(s), &x)}))
 	}
 	if len(changes) == 0 {
 		return nil, api.Problem(http.StatusConflict, "nothing was changed", strings.ReplaceAll(refused.Error(), "\n", "; "))

@@ -149,6 +149,13 @@ func (k *timekeeper) change(ctx context.Context, next func(clock.State, clock.Re
 	return true
 }
 
+// clockEvidence is what the wall clock is or was not believed for.
+type clockEvidence struct {
+	Wall  time.Time `json:"wall"`
+	Lived time.Time `json:"lived"` // by the time that had gone by
+	Jump  float64   `json:"jump_seconds"`
+}
+
 // tell says what has changed: a log line, an event, and the record for the next start.
 func (k *timekeeper) tell(ctx context.Context, c clock.Change, from time.Time) {
 	wall := k.read().Wall
@@ -163,9 +170,12 @@ func (k *timekeeper) tell(ctx context.Context, c clock.Change, from time.Time) {
 	default:
 		e.Reason = "an operator confirmed the wall clock, which was " + jumped(wall.Sub(from.Round(0)))
 	}
+	x := clockEvidence{Wall: wall.UTC(), Lived: from.Round(0).UTC(), Jump: wall.Sub(from.Round(0)).Seconds()}
 	if c == clock.Froze {
+		e = acted(e, actFrozen, x, "segue clock confirm")
 		k.log.Warn("wall clock was set: expiry, tiers, stages and budget days stand still", slog.String("reason", e.Reason))
 	} else {
+		e = acted(e, actSettled, x, "") // it is lived by now: only the clock itself can be set again
 		k.log.Warn("wall clock is believed again", slog.String("reason", e.Reason))
 	}
 	k.store(ctx, &e)

@@ -199,13 +199,16 @@ func (w *warmups) judge(b *budgetOf, today warmup.Day, used counters) (warmup.St
 		from := p.Position(s)
 		var why string
 		s, why = p.Advance(s, warmup.Ended{Day: d, Provider: b.key.Provider, Used: c.Used, Allowed: c.Allowed}, e)
-		switch to := p.Position(s); {
-		case to > from:
-			tell = append(tell, of(b.key, event.StageAdvanced, why))
-		case to < from:
-			tell = append(tell, of(b.key, event.StageBack, why))
+		x := stageEvidence{Used: c.Used, Allowed: c.Allowed, From: from + 1, To: p.Position(s) + 1, Stages: len(p.Stages)}
+		switch {
+		case x.To > x.From:
+			tell = append(tell, w.told(b, event.StageAdvanced, why, d, &x))
+		case x.To < x.From:
+			x.Against = e.StepBack
+			tell = append(tell, w.told(b, event.StageBack, why, d, &x))
 		case e.Hold != "" && c.Used > 0 && !s.Done:
-			tell = append(tell, of(b.key, event.StageHeld, why))
+			x.Against = e.Hold
+			tell = append(tell, w.told(b, event.StageHeld, why, d, &x))
 		}
 	}
 	return s, tell
@@ -216,6 +219,21 @@ func (w *warmups) change(b *budgetOf, s warmup.State, tell []event.Event) queue.
 	w.states[b.key] = s
 	value, _ := json.Marshal(s) //nolint:errchkjson // a struct of numbers and text always marshals
 	return queue.Change{Name: stateName(b.key), Value: value, Events: tell}
+}
+
+// told is the event that a day was judged by: it moved a warm-up, or it speaks against
+// moving it. A hold by evidence ends by itself, or by going on whatever speaks against it.
+func (w *warmups) told(b *budgetOf, kind event.Kind, why string, d warmup.Day, x *stageEvidence) event.Event {
+	s := w.evidence.pooled(b.key, d, w.followers(w.plans[b.plan]))
+	x.Day, x.Sample = d.String(), &s.Counts
+	act, undo := actAdvanced, warmup.StepBack
+	if kind == event.StageBack {
+		act, undo = actBack, warmup.Forward
+	}
+	if kind == event.StageHeld {
+		act, undo = actHeld, warmup.Forward
+	}
+	return acted(of(b.key, kind, why), act, x, stageUndo(b.key, undo))
 }
 
 // of is an event about a budget.
@@ -269,9 +287,10 @@ func (w *warmups) stage(k schedule.BudgetKey) int {
 type standing struct {
 	stage, stages int // from 1
 	plan          string
-	state         string // climbing | held | warm | follows
-	reason        string // one line
-	evidence      string // of the last seven days
+	state         string          // climbing | held | warm | follows
+	reason        string          // one line
+	sample        evidence.Sample // of the last seven days
+	against       string          // what of it speaks against going on
 }
 
 // standing says where a budget stands and why.
@@ -284,9 +303,10 @@ func (w *warmups) standing(k schedule.BudgetKey, today warmup.Day) standing {
 	}
 	b := &w.list[i]
 	p, s := w.plans[b.plan], w.state(b)
+	followers := w.followers(p)
 	out := standing{
 		stage: min(s.Stage+1, len(p.Stages)), stages: len(p.Stages), plan: p.Name, state: "climbing", reason: p.Reason(s),
-		evidence: w.evidence.text(k, today, w.followers(p)),
+		sample: w.evidence.pooled(k, today, followers), against: w.evidence.judge(k, p.limits, today, s.Since, followers).Hold,
 	}
 	switch {
 	case !p.Own(k.Provider):

@@ -46,6 +46,7 @@ type commands struct {
 	Source      sourceCmd      `cmd:"" help:"See, pause and resume sources."`
 	Provider    providerCmd    `cmd:"" help:"See, cancel and pin what sources may do at providers."`
 	Warmup      warmupCmd      `cmd:"" help:"See, steer and plan warm-ups."`
+	Health      healthCmd      `cmd:"" help:"See what is wrong, why, and what undoes it."`
 	Clock       clockCmd       `cmd:"" help:"See and confirm the time that the engine lives by."`
 	Suppression suppressionCmd `cmd:"" help:"See, add and lift suppressions."`
 	Bounce      bounceCmd      `cmd:"" help:"See and reload the rules of bounces."`

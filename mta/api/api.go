@@ -23,6 +23,8 @@ import (
 // [*Error] say what to do; Status is the HTTP status they travel with.
 type Methods interface {
 	Health(ctx context.Context) (Health, error)
+	HealthReport(ctx context.Context, q HealthQuery) (HealthReport, error)
+	Acts(ctx context.Context, q ActQuery) ([]event.Event, error)
 	Clock(ctx context.Context) (Clock, error)
 	ConfirmClock(ctx context.Context) error
 
@@ -346,6 +348,7 @@ type Pause struct {
 	Source   string    `json:"source,omitempty"`
 	Provider string    `json:"provider,omitempty"` // "" = all
 	Until    time.Time `json:"until,omitzero"`
+	Since    time.Time `json:"since,omitzero"` // the engine says; not asked
 }
 
 // UntilResumed is the end of a pause without one: far beyond any plan, and

@@ -16,9 +16,10 @@ type Warmup struct {
 	Allowed  int      `json:"allowed"`
 	Used     int      `json:"used"`
 	Admit    []string `json:"admit"`
-	State    string   `json:"state"`    // climbing | held | warm | follows
-	Reason   string   `json:"reason"`   // one line
-	Evidence string   `json:"evidence"` // of the last seven days, one line
+	State    string   `json:"state"`             // climbing | held | warm | follows
+	Reason   string   `json:"reason"`            // one line
+	Against  string   `json:"against,omitempty"` // what of the evidence speaks against a next stage
+	Evidence string   `json:"evidence"`          // of the last seven days, one line
 }
 
 // WarmupAct steers the warm-up of a source, of a sending domain, or of a tier of a

@@ -202,7 +202,7 @@ func TestFinal(t *testing.T) {
 		event.Unsubscribed: false, event.NotSpam: false, event.CaseOpened: false, event.CaseOverdue: false, event.CaseClosed: false, event.SuppressAdded: false, event.SuppressLift: false, event.Engaged: false, event.Overdraft: false,
 		event.StageAdvanced: false, event.StageBack: false, event.StageHeld: false, event.StageReleased: false, event.SegmentIgnored: false,
 		event.OutageBegan: false, event.OutageEnded: false, event.SuppressUndone: false,
-		event.Throttled: false, event.Breaker: false, event.ClockFrozen: false, event.ClockSettled: false,
+		event.Throttled: false, event.Breaker: false, event.Sampled: false, event.ClockFrozen: false, event.ClockSettled: false,
 	}
 	file, err := parser.ParseFile(token.NewFileSet(), "event.go", nil, 0)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/seguemta/segue/mta/api"
 	"github.com/seguemta/segue/mta/event"
+	"github.com/seguemta/segue/mta/wilson"
 )
 
 // fake is an engine that says what it was asked.
@@ -33,6 +34,20 @@ func answer1[T any](f *fake, out T, got ...any) (T, error) {
 }
 
 func (f *fake) Health(context.Context) (api.Health, error) { return f.health, f.err }
+
+func (f *fake) HealthReport(_ context.Context, q api.HealthQuery) (api.HealthReport, error) {
+	rate := []api.Measure{{Name: "bounced", Level: "warn", Rate: wilson.Interval(8, 100), Limit: 0.02, Text: "t"}}
+	return answer1(f, api.HealthReport{
+		Now:     day,
+		Alarms:  []api.Alarm{{Level: api.LevelStopped, Code: "open", About: "segment s", What: "w", Why: "y", Since: day, Until: day, Queued: 3, Undo: "u", Look: "l", Segment: "s"}},
+		Sources: []api.SourceHealth{{Source: "a1", Provider: "google", State: "sending", Warmup: &api.Warmup{Plan: "w", Admit: []string{"new"}}, Limit: &api.Limit{Source: "a1", State: "slowed", Text: "t", Acts: []api.LimitAct{}}, Measures: rate, Paused: day}},
+		Cohorts: []api.CohortHealth{{Kind: "segment", Name: "s", State: "open", Since: day, Until: day, Why: "y", Trial: &api.Trial{Begun: day, Size: 9, Admitted: 3, Concluded: 2}, Measures: rate, Queued: 3, Undo: "u"}},
+	}, q)
+}
+
+func (f *fake) Acts(_ context.Context, q api.ActQuery) ([]event.Event, error) {
+	return answer1(f, []event.Event{{Sequence: 9, Time: day, Kind: event.StageBack, Act: "stepped_back", Evidence: `{"used": 1}`, Undo: "u"}}, q)
+}
 
 func (f *fake) Queue(_ context.Context, q api.QueueQuery) (api.QueueList, error) {
 	return answer1(f, api.QueueList{Entries: []api.QueueEntry{entry()}, Next: "1A.0"}, q)

@@ -93,7 +93,7 @@ func table(o Options) []endpoint {
 	for _, noun := range [][]endpoint{
 		healthEndpoints(),
 		{metricsEndpoint(o.Metrics)},
-		clockEndpoints(),
+		clockEndpoints(), reputationEndpoints(),
 		queueEndpoints(), segmentEndpoints(), breakerEndpoints(), contactEndpoints(),
 		sourceEndpoints(), providerEndpoints(), suppressionEndpoints(), bounceEndpoints(), feedbackEndpoints(),
 		{eventsEndpoint(), messagesEndpoint()},

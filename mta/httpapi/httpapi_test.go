@@ -62,6 +62,13 @@ func rounds(ctx context.Context) []round {
 	odd := `"a/b? #%"@x.test`
 	return []round{
 		{"Health", func(m api.Methods) (any, error) { return call1(m.Health(ctx)) }},
+		{"HealthReport", func(m api.Methods) (any, error) {
+			return call1(m.HealthReport(ctx, api.HealthQuery{Name: "s&t", Source: "a1", Provider: "google", Segment: "a b"}))
+		}},
+		{"Acts", func(m api.Methods) (any, error) { return call1(m.Acts(ctx, api.ActQuery{})) }},
+		{"Acts", func(m api.Methods) (any, error) {
+			return call1(m.Acts(ctx, api.ActQuery{HealthQuery: api.HealthQuery{Segment: "s&t"}, Before: 1<<63 + 1, Limit: 7}))
+		}},
 		{"Clock", func(m api.Methods) (any, error) { return call1(m.Clock(ctx)) }},
 		{"ConfirmClock", func(m api.Methods) (any, error) { return nil, m.ConfirmClock(ctx) }},
 		{"Queue", func(m api.Methods) (any, error) { return call1(m.Queue(ctx, q)) }},

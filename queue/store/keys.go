@@ -26,6 +26,7 @@ import (
 //	a hash mid n                    a contact's queued mail (hash: 8 bytes of the address key's SHA-256), empty
 //	t mid seq                       events of a message, empty
 //	e seq                           event
+//	h seq                           event that has an act, empty
 //	c name                          a consumer's cursor
 //	g limit                         budget counter, see Counter; limit is the text form of a schedule.BudgetKey and the day
 //	i mid n                         sent index: what late feedback needs, see Sent
@@ -51,6 +52,7 @@ const (
 	prefixAddress  = 'a'
 	prefixTimeline = 't'
 	prefixEvent    = 'e'
+	prefixAct      = 'h'
 	prefixCursor   = 'c'
 	prefixBudget   = 'g'
 	prefixSent     = 'i'
@@ -151,6 +153,8 @@ func timelineKey(mid, seq uint64) []byte {
 }
 
 func eventKey(seq uint64) []byte { return key64(prefixEvent, seq) }
+
+func actKey(seq uint64) []byte { return key64(prefixAct, seq) }
 
 func dayKey(day uint32) []byte {
 	return binary.BigEndian.AppendUint32([]byte{prefixDay}, day)

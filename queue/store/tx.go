@@ -216,7 +216,8 @@ func (tx *Tx) displace(id ID, r *Recipient) {
 	}
 }
 
-// Event numbers e, stamps it and writes it to the log and to its message's timeline.
+// Event numbers e, stamps it and writes it to the log, to its message's timeline and, where
+// it is an act, to the index of those.
 func (tx *Tx) Event(e *event.Event) {
 	st := &tx.s.state
 	e.Sequence, e.Time = st.nextEvent, tx.now
@@ -226,6 +227,9 @@ func (tx *Tx) Event(e *event.Event) {
 	tx.set(eventKey(e.Sequence), tx.buf)
 	if e.Message != 0 {
 		tx.set(timelineKey(e.Message, e.Sequence), nil)
+	}
+	if e.Act != "" {
+		tx.set(actKey(e.Sequence), nil)
 	}
 }
 
@@ -278,7 +282,7 @@ func (tx *Tx) PutExpiryCursor(at time.Time) {
 }
 
 // TruncateEvents removes events up to and including a sequence, with their
-// places in the timelines of messages.
+// places in the timelines of messages and in the index of acts.
 func (tx *Tx) TruncateEvents(from, to uint64, messages []event.Event) {
 	for i := range messages {
 		if messages[i].Message != 0 {
@@ -287,6 +291,7 @@ func (tx *Tx) TruncateEvents(from, to uint64, messages []event.Event) {
 	}
 	tx.set([]byte(nameLastEvent), binary.BigEndian.AppendUint64(nil, to))
 	tx.delRange(eventKey(from), eventKey(to+1))
+	tx.delRange(actKey(from), actKey(to+1))
 }
 
 func (tx *Tx) delRange(from, to []byte) {

@@ -36,7 +36,7 @@ func (v *verifier) add(key, format string, args ...any) {
 // has exactly one owner and its indexes, every index entry has its recipient,
 // every message the recipients it counts and its whole body, no body is without
 // a message, no budget is used beyond its lease, every place under a cap belongs to a
-// recipient that waits, and the event log has no gap. An error
+// recipient that waits, and the event log has no gap and an index of its acts. An error
 // says that the store could not be read.
 func Verify(s *Store) ([]Violation, error) {
 	v := &verifier{s: s}
@@ -51,7 +51,7 @@ func Verify(s *Store) ([]Violation, error) {
 		}),
 		v.index(prefixExpiry, "expiry", func(k []byte, r *Recipient, id ID) bool { return string(k) == string(expiryKey(r.Expires, id)) }),
 		v.index(prefixAddress, "address", func(k []byte, r *Recipient, id ID) bool { return string(k) == string(addressKey(r.Address, id)) }),
-		v.events(), v.budgets(), v.usages(),
+		v.events(), v.acts(), v.budgets(), v.usages(),
 	)
 	return v.list, err
 }

@@ -39,7 +39,8 @@ type Act struct {
 	Size    uint64    `json:"size,omitempty"`
 	Share   float64   `json:"share,omitempty"`
 	Finding *Finding  `json:"finding,omitempty"`
-	Note    string    `json:"note,omitempty"` // why
+	Counts  *Counts   `json:"counts,omitempty"` // of the trial that was judged
+	Note    string    `json:"note,omitempty"`   // why
 }
 
 func (s *State) act(now time.Time, a Act) Act {

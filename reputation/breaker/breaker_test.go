@@ -4,6 +4,7 @@ package breaker
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -50,8 +51,13 @@ func TestBreakerTalks(t *testing.T) { play(t, "testdata/breaker") }
 
 func TestCanaryTalks(t *testing.T) { play(t, "testdata/canary") }
 
+// say tells acts; those that evidence decided have it in numbers, too.
 func (c *talk) say(acts []Act) {
 	for _, a := range acts {
+		judged := slices.Contains([]ActKind{Warned, Opened, ClosedAgain, TriedAgain, CanaryPassed, CanaryFailed}, a.Kind)
+		if judged && a.Finding == nil && a.Counts == nil {
+			fmt.Fprintf(&c.b, "without evidence: ")
+		}
 		fmt.Fprintf(&c.b, "%s  %s\n", a.Time.Format("02 15:04"), a)
 	}
 }

@@ -74,7 +74,9 @@ func (p *Policy) Tick(s *State, now time.Time, pools ...Pool) []Act {
 	}
 	if f := worst(p.Health(s, pools...)); f != nil {
 		if f.Level == Stop && h == nil {
-			return append(acts, p.open(s, now, f.String()))
+			a := p.open(s, now, f.String())
+			a.Finding = f
+			return append(acts, a)
 		}
 		acts = append(acts, p.warn(s, now, f)...)
 	}
@@ -114,18 +116,22 @@ func (p *Policy) open(s *State, now time.Time, why string) Act {
 
 // retry judges the trial of a half-open breaker.
 func (p *Policy) retry(s *State, now time.Time) []Act {
+	counts := s.Trial.Counts
+	var a Act
 	switch result, why := p.decide(s.Trial, now); result {
 	case passed:
 		s.close(p, now)
-		return []Act{s.act(now, Act{Kind: ClosedAgain, Note: why})}
+		a = s.act(now, Act{Kind: ClosedAgain, Note: why})
 	case failed:
-		return []Act{p.open(s, now, "the trial failed: "+why)}
+		a = p.open(s, now, "the trial failed: "+why)
 	case empty:
 		s.begin(now, s.Trial.Size)
-		return []Act{s.act(now, Act{Kind: TriedAgain, Note: why})}
+		a = s.act(now, Act{Kind: TriedAgain, Note: why})
 	default:
 		return nil
 	}
+	a.Counts = &counts
+	return []Act{a}
 }
 
 // close lets everything go.
@@ -153,21 +159,25 @@ func (s *State) prove(entered time.Time) {
 
 // canary judges the trial of an unproven cohort.
 func (p *Policy) canary(s *State, now time.Time) []Act {
+	counts := s.Trial.Counts
+	var a Act
 	switch result, why := p.decide(s.Trial, now); result {
 	case passed:
 		s.Trial = nil
 		s.pass(p, now)
-		return []Act{s.act(now, Act{Kind: CanaryPassed, Note: why})}
+		a = s.act(now, Act{Kind: CanaryPassed, Note: why})
 	case failed:
 		s.Trial, s.Refused = nil, true
 		s.Why = shorten("the canary failed: " + why)
-		return []Act{s.act(now, Act{Kind: CanaryFailed, Note: why})}
+		a = s.act(now, Act{Kind: CanaryFailed, Note: why})
 	case empty:
 		s.begin(now, s.Trial.Size)
-		return []Act{s.act(now, Act{Kind: TriedAgain, Note: why})}
+		a = s.act(now, Act{Kind: TriedAgain, Note: why})
 	default:
 		return nil
 	}
+	a.Counts = &counts
+	return []Act{a}
 }
 
 // Next is when Tick may have something to do without a new observation; the

@@ -20,8 +20,32 @@ type Limits struct {
 	StepBack     float64 // how many times a limit leads a step back; 0 = never
 }
 
+// Finding is one rate of a sample beside its limit.
+type Finding struct {
+	Measure string      // deferred, bounced, complained, unsubscribed
+	Rate    wilson.Rate // Of 0 = unknown
+	Limit   float64
+	Above   bool   // it speaks against going on
+	Text    string // for people
+}
+
+// Findings are all rates of a sample, whether they speak against anything or not.
+func (l *Limits) Findings(s *Sample) []Finding {
+	var list []Finding
+	for _, r := range l.rates(s) {
+		f := Finding{Measure: r.measure, Rate: wilson.Interval(r.ratio.Hits, r.ratio.Of), Limit: r.limit, Above: r.above(1)}
+		f.Text = fmt.Sprintf("%s %s %s", f.Rate, r.what, r.of)
+		if f.Above {
+			f.Text = r.text(1)
+		}
+		list = append(list, f)
+	}
+	return list
+}
+
 // rate is one rate of a sample and its limit.
 type rate struct {
+	measure  string
 	what, of string
 	ratio    Ratio
 	limit    float64
@@ -29,10 +53,10 @@ type rate struct {
 
 func (l *Limits) rates(s *Sample) []rate {
 	return []rate{
-		{"refused for reputation", "of those attempted", Ratio{s.Deferred, s.Attempted}, l.Deferred},
-		{"bounced", "of those attempted", Ratio{s.Bounced, s.Attempted}, l.Bounced},
-		{"complained", "of those delivered", s.Complaints, l.Complained},
-		{"unsubscribed", "where complaints are unknown", s.Unsubscribes, l.Unsubscribed},
+		{"deferred", "refused for reputation", "of those attempted", Ratio{s.Deferred, s.Attempted}, l.Deferred},
+		{"bounced", "bounced", "of those attempted", Ratio{s.Bounced, s.Attempted}, l.Bounced},
+		{"complained", "complained", "of those delivered", s.Complaints, l.Complained},
+		{"unsubscribed", "unsubscribed", "where complaints are unknown", s.Unsubscribes, l.Unsubscribed},
 	}
 }
 

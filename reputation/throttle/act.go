@@ -113,8 +113,8 @@ func (a Act) String() string {
 		fmt.Fprintf(&b, ", %s %s", a.Target, a.Name)
 	}
 	b.WriteString(": " + a.what())
-	if a.Count > 0 {
-		b.WriteString("; rule " + a.Rule + ": " + a.evidence())
+	if why := a.Why(); why != "" {
+		b.WriteString("; " + why)
 	}
 	for _, part := range [][2]string{{"", a.Note}, {"next: ", a.Next}, {"undo: ", a.Undo()}} {
 		if part[1] != "" {
@@ -145,6 +145,14 @@ func (a Act) what() string {
 	default:
 		return string(a.Kind)
 	}
+}
+
+// Why is the rule of the act and what it has seen, or "".
+func (a Act) Why() string {
+	if a.Count == 0 {
+		return ""
+	}
+	return "rule " + a.Rule + ": " + a.evidence()
 }
 
 func (a Act) evidence() string {

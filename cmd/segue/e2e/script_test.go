@@ -79,6 +79,7 @@ exclude = ["news"]
 //	pack FILE                    makes FILE.gz of it
 //	unpack FILE.gz               makes FILE of it
 //	halve FILE                   cuts the second half off
+//	undo WHOM                    runs the command that undoes what segue health tells of
 //	complain ADDRESS             reports the last message to the address as spam
 //	case ADDRESS                 finds the case of its complaint; $CASE is its number
 func TestScripts(t *testing.T) {
@@ -144,6 +145,18 @@ func TestScripts(t *testing.T) {
 				ts.Check(err)
 				text, err := io.ReadAll(z)
 				ts.Check(errors.Join(err, os.WriteFile(ts.MkAbs(strings.TrimSuffix(args[0], ".gz")), text, 0o600)))
+			},
+			"undo": func(ts *testscript.TestScript, _ bool, args []string) {
+				r, err := of(ts).api.HealthReport(t.Context(), api.HealthQuery{})
+				ts.Check(err)
+				i := slices.IndexFunc(r.Alarms, func(a api.Alarm) bool { return a.About == args[0] && a.Undo != "" })
+				if i < 0 {
+					ts.Fatalf("nothing undoes anything about %s among %+v", args[0], r.Alarms)
+				}
+				words := strings.Fields(r.Alarms[i].Undo)
+				if stdout, stderr, code := of(ts).segue(words[1:]...); code != 0 || words[0] != "segue" {
+					ts.Fatalf("%s: exit %d\n%s%s", r.Alarms[i].Undo, code, stdout, stderr)
+				}
 			},
 			"complain": func(ts *testscript.TestScript, _ bool, args []string) { of(ts).complains(at(ts), args[0]) },
 			"case": func(ts *testscript.TestScript, _ bool, args []string) {
