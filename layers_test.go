@@ -16,7 +16,7 @@ import (
 const picture = `
 5      cmd/segue
 4      mta
-3      mta/submit mta/admit mta/deliver mta/inbound mta/track mta/eventlog mta/webhook mta/httpapi mta/public mta/console mta/demo mta/bench
+3      mta/rehearsal mta/submit mta/admit mta/deliver mta/inbound mta/track mta/eventlog mta/webhook mta/httpapi mta/public mta/console mta/demo mta/bench
 2      queue segment reputation
 1      queue/schedule segment/rule segment/tier segment/score segment/signal segment/stats segment/templates
 1      reputation/evidence reputation/throttle reputation/bounce reputation/outage reputation/complaint reputation/breaker
@@ -47,7 +47,7 @@ cel.dev/cel-go                    segment/rule
 github.com/RoaringBitmap/roaring/v2 segment segment/store
 github.com/ebitengine/purego      dkim/libcrypto
 ` + module + `/config             mta cmd/segue
-` + module + `/mta/simulate       mta/demo mta/bench cmd/segue
+` + module + `/mta/simulate       mta/demo mta/bench mta/rehearsal cmd/segue
 ` + module + `/mta/mtatest        nobody
 `
 

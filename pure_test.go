@@ -16,7 +16,7 @@ import (
 const pure = `
 queue/schedule segment/rule segment/tier segment/score segment/signal segment/stats
 reputation/warmup reputation/evidence reputation/plans reputation/throttle reputation/bounce reputation/outage reputation/breaker
-mta/event mta/rfc5321 mta/wilson mta/codec mta/verp mta/clock
+mta/event mta/rfc5321 mta/wilson mta/codec mta/verp mta/clock mta/rehearsal
 `
 
 // outside lists what a pure package may not import: packages that read the

@@ -128,7 +128,7 @@ func (c *Config) publishPlans() {
 		if !ok {
 			continue // reported as a name that refers to nothing
 		}
-		p := Plan{Name: name, Pace: true, Gate: Gate{Used: 0.9, MaxDeferred: 0.10, MaxBounced: 0.05, MaxComplained: 0.001, MaxUnsubscribed: 0.01, StepBack: 3}}
+		p := Plan{Name: name, Pace: true, Gate: DefaultGate()}
 		for _, s := range published.Stages {
 			stage := Stage{Tiers: s.Tiers, NewShare: DefaultNewShare, PerDay: make(map[string]int64)}
 			for provider, n := range s.PerDay {
@@ -140,6 +140,11 @@ func (c *Config) publishPlans() {
 		}
 		c.Plans = append(c.Plans, p)
 	}
+}
+
+// DefaultGate is the gate of a plan that says nothing of one, such as a published schedule.
+func DefaultGate() Gate {
+	return Gate{Used: 0.9, MaxDeferred: 0.10, MaxBounced: 0.05, MaxComplained: 0.001, MaxUnsubscribed: 0.01, StepBack: 3}
 }
 
 // planNames are the plans that sources, domains and lanes name.

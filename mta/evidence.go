@@ -234,50 +234,34 @@ func (e *evidences) trim(ctx context.Context) error {
 func (e *evidences) judge(k schedule.BudgetKey, l evidence.Limits, day, since warmup.Day, followers []string) warmup.Evidence {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if k.Provider != schedule.Total {
-		hold, back := e.sample(k, k.Provider, day-evidence.Days+1, day), e.sample(k, k.Provider, max(since, day-evidence.Days+1), day)
-		return l.Judge(&hold, &back)
+	providers := []string{k.Provider}
+	if k.Provider == schedule.Total {
+		providers = followers
 	}
-	var out warmup.Evidence
-	var hold, back evidence.Sample
-	for _, p := range followers {
-		h, b := e.sample(k, p, day-evidence.Days+1, day), e.sample(k, p, max(since, day-evidence.Days+1), day)
-		one := l.Judge(&h, &b)
-		out = warmup.Evidence{Hold: at(out.Hold, p, one.Hold), StepBack: at(out.StepBack, p, one.StepBack)}
-		hold.Add(h)
-		back.Add(b)
+	var asked []evidence.Asked
+	for _, p := range providers {
+		asked = append(asked, e.asked(k, p))
 	}
-	all := l.Judge(&hold, &back)
-	if out.Hold == "" {
-		out.Hold = all.Hold
-	}
-	if out.StepBack == "" {
-		out.StepBack = all.StepBack
-	}
-	return out
-}
-
-// at joins what was said so far with what one provider adds.
-func at(said, provider, more string) string {
-	switch {
-	case more == "":
-		return said
-	case said == "":
-		return "at " + provider + ": " + more
-	}
-	return said + "; at " + provider + ": " + more
+	return e.book.Judge(&l, day, since, asked...)
 }
 
 // sample pools what is known about a budget at one provider.
 func (e *evidences) sample(k schedule.BudgetKey, provider string, from, to warmup.Day) evidence.Sample {
-	a := evidence.Asked{Scope: evidence.Lane, Name: evidence.Join(k.Segment, k.Tier), Provider: provider, From: from, To: to, Reports: e.reports[provider]}
+	a := e.asked(k, provider)
+	a.From, a.To = from, to
+	return e.book.Sample(a)
+}
+
+// asked is the evidence about a budget at one provider, on no day yet.
+func (e *evidences) asked(k schedule.BudgetKey, provider string) evidence.Asked {
+	a := evidence.Asked{Scope: evidence.Lane, Name: evidence.Join(k.Segment, k.Tier), Provider: provider, Reports: e.reports[provider]}
 	switch {
 	case k.Domain != "":
 		a.Scope, a.Name = evidence.Domain, k.Domain
 	case k.Source != "":
 		a.Scope, a.Name, a.Addresses = evidence.Source, k.Source, e.addresses[k.Source]
 	}
-	return e.book.Sample(a)
+	return a
 }
 
 // pooled is the evidence about a budget of seven days up to one.

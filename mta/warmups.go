@@ -119,6 +119,11 @@ func stateName(k schedule.BudgetKey) string {
 // Plan is a configured plan as the scheduler's budgets come from it.
 func Plan(p *config.Plan) warmup.Plan { return convertPlan(p).Plan }
 
+// Limits is a configured gate as evidence is judged by it.
+func Limits(g *config.Gate) evidence.Limits {
+	return evidence.Limits{Deferred: g.MaxDeferred, Bounced: g.MaxBounced, Complained: g.MaxComplained, Unsubscribed: g.MaxUnsubscribed, StepBack: g.StepBack}
+}
+
 func convertPlan(p *config.Plan) *ramp {
 	g := &p.Gate
 	out := &ramp{
@@ -126,7 +131,7 @@ func convertPlan(p *config.Plan) *ramp {
 			Name: p.Name, Pace: p.Pace, Window: warmup.Window{Open: p.Window.From, Close: p.Window.Until},
 			Gate: warmup.Gate{Used: g.Used},
 		},
-		limits: evidence.Limits{Deferred: g.MaxDeferred, Bounced: g.MaxBounced, Complained: g.MaxComplained, Unsubscribed: g.MaxUnsubscribed, StepBack: g.StepBack},
+		limits: Limits(g),
 	}
 	for _, s := range p.Stages {
 		st := warmup.Stage{Tiers: s.Tiers, NewShare: s.NewShare, PerDay: make(map[string]int)}

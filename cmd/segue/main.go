@@ -5,6 +5,7 @@
 //	segue serve --config FILE    runs the engine
 //	segue check --config FILE    says everything that is wrong with a configuration
 //	segue demo                   shows the whole engine on this machine alone
+//	segue simulate               plays weeks of sending without a network: what each safeguard is worth
 //	segue bench send, bench sink put a mail server of this machine under load and take what it delivers
 //
 // The other commands ask or order a running engine over HTTP, through package
@@ -38,6 +39,7 @@ type commands struct {
 	Serve       serveCmd       `cmd:"" help:"Run the engine."`
 	Check       checkCmd       `cmd:"" help:"Check a configuration, or hash a password for it."`
 	Demo        demoCmd        `cmd:"" help:"Show the whole engine on this machine alone, against simulated providers."`
+	Simulate    simulateCmd    `cmd:"" help:"Play weeks of sending in seconds, with and without each safeguard."`
 	Bench       benchCmd       `cmd:"" help:"Put a mail server of this machine under load, and take what it delivers."`
 	Queue       queueCmd       `cmd:"" help:"See and steer queued mail."`
 	Segment     segmentCmd     `cmd:"" help:"See segments."`

@@ -15,6 +15,9 @@
 // befalls a recipient follows from the seed and the address alone, so that two
 // runs differ only by the order in which mail arrives.
 //
+// For rehearsals over weeks there is a model without a network beside it: [Reputation] is what a provider
+// thinks of a source, [Temperaments] are what people do with their mail.
+//
 // The SMTP of the providers is a [Session] that asks a [Host]: [Accept] gives it
 // connections, and mta/bench uses it for a sink without a world around it.
 //

@@ -157,3 +157,36 @@ func TestOldDaysAreForgotten(t *testing.T) {
 		t.Errorf("%+v", sum)
 	}
 }
+
+// TestProvidersThatShareAState: each speaks for itself, and where none does, all together.
+func TestProvidersThatShareAState(t *testing.T) {
+	l := standard()
+	l.StepBack = 2
+	asked := []Asked{{Scope: Source, Name: "a1", Provider: "google"}, {Scope: Source, Name: "a1", Provider: "yahoo"}}
+	for _, c := range []struct {
+		name          string
+		google, yahoo Counts
+		since         warmup.Day
+		hold, back    string
+	}{
+		{"nothing", Counts{Attempted: 1000}, Counts{Attempted: 1000}, 0, "", ""},
+		{"one of them", Counts{Attempted: 1000}, Counts{Attempted: 1000, Bounced: 80}, 0, "at yahoo: 8 %", ""},
+		{"both", Counts{Attempted: 1000, Bounced: 200}, Counts{Attempted: 1000, Bounced: 80}, 0, "; at yahoo: 8 %", "at google: 20 %"},
+		{"neither alone", Counts{Attempted: 15, Bounced: 2}, Counts{Attempted: 15, Bounced: 2}, 0, "13.3 %", ""},
+		{"what was answered leads back no more", Counts{Attempted: 1000, Bounced: 200}, Counts{}, today + 1, "at google: 20 %", ""},
+	} {
+		b := NewBook()
+		b.Set(Key{Source, "a1", "google", today}, c.google)
+		b.Set(Key{Source, "a1", "yahoo", today}, c.yahoo)
+		e := b.Judge(&l, today, c.since, asked...)
+		for _, x := range []struct{ what, got, want string }{{"hold", e.Hold, c.hold}, {"back", e.StepBack, c.back}} {
+			if (x.got == "") != (x.want == "") || !strings.Contains(x.got, x.want) {
+				t.Errorf("%s: %s is %q, want %q", c.name, x.what, x.got, x.want)
+			}
+		}
+		one := b.Judge(&l, today, c.since, asked[1])
+		if strings.Contains(one.Hold, "at yahoo") || (one.Hold == "") != (c.yahoo.Bounced < 60) {
+			t.Errorf("%s: yahoo alone: %q", c.name, one.Hold)
+		}
+	}
+}

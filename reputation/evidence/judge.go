@@ -81,6 +81,46 @@ func (l *Limits) Judge(hold, back *Sample) warmup.Evidence {
 	return warmup.Evidence{Hold: l.against(hold, 1), StepBack: l.stepBack(back)}
 }
 
+// Judge judges the [Days] up to a day for one state of a warm-up. since is the first day that no
+// step back has answered yet. Where several providers share the state, each of them speaks
+// for itself, and where none does, all together.
+func (b *Book) Judge(l *Limits, day, since warmup.Day, asked ...Asked) warmup.Evidence {
+	var out warmup.Evidence
+	var hold, back Sample
+	for _, a := range asked {
+		a.From, a.To = day-Days+1, day
+		h := b.Sample(a)
+		a.From = max(since, a.From)
+		s := b.Sample(a)
+		one := l.Judge(&h, &s)
+		if len(asked) == 1 {
+			return one
+		}
+		out = warmup.Evidence{Hold: at(out.Hold, a.Provider, one.Hold), StepBack: at(out.StepBack, a.Provider, one.StepBack)}
+		hold.Add(h)
+		back.Add(s)
+	}
+	all := l.Judge(&hold, &back)
+	if out.Hold == "" {
+		out.Hold = all.Hold
+	}
+	if out.StepBack == "" {
+		out.StepBack = all.StepBack
+	}
+	return out
+}
+
+// at joins what was said so far with what one provider adds.
+func at(said, provider, more string) string {
+	switch {
+	case more == "":
+		return said
+	case said == "":
+		return "at " + provider + ": " + more
+	}
+	return said + "; at " + provider + ": " + more
+}
+
 func (l *Limits) stepBack(s *Sample) string {
 	if l.StepBack == 0 {
 		return ""
