@@ -33,11 +33,6 @@
 // What reputation asks of a source at a provider ([Queue.Limit]) and of a lane there
 // ([Queue.HoldAt]) are facts for the machine. They are not stored with the mail: whoever
 // decides them stores them, and gives them before Run.
-//
-// Before these, a [Gate] says of marketing mail whether it goes at all (gate.go). What
-// does not is parked under the name of the cohort that holds it, as under an operator's hold;
-// the committer asks again, so that a release which has walked through a hold misses nobody.
-// For which trials mail was let go is part of its record before it is sent.
 package queue
 
 import (
