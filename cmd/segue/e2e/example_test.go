@@ -28,6 +28,7 @@ func (w *world) example() string {
 	w.write("tls/key.pem", key)
 	w.write("website.key", "vh3Fz8kQm1xYw7Lr2TgBn5Pd\n")
 	w.write("bounce.txt", "")
+	w.write("throttle.txt", "")
 	w.write("dkim/s2026.pem", signingKey(w.t))
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
