@@ -5,6 +5,7 @@ package rehearsal
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/seguemta/segue/reputation/evidence"
@@ -22,8 +23,8 @@ func options(t *testing.T, plan string) Options {
 	return Options{Seed: 1, Days: 10, Contacts: 2000, Plan: p.Plan(), Limits: evidence.Limits{Deferred: 0.10, Bounced: 0.05, Complained: 0.001, Unsubscribed: 0.01, StepBack: 3}}
 }
 
-// played plays every arm, by name.
-func played(t *testing.T, o Options) map[string]Outcome {
+// played plays the arms of some names, by name; without names all.
+func played(t *testing.T, o Options, names ...string) map[string]Outcome {
 	t.Helper()
 	r, err := New(o)
 	if err != nil {
@@ -31,7 +32,9 @@ func played(t *testing.T, o Options) map[string]Outcome {
 	}
 	out := make(map[string]Outcome)
 	for _, a := range Arms() {
-		out[a.Name] = r.Play(a)
+		if len(names) == 0 || slices.Contains(names, a.Name) {
+			out[a.Name] = r.Play(a)
+		}
 	}
 	return out
 }
@@ -130,7 +133,7 @@ func TestBudgetsHold(t *testing.T) {
 func TestTheBadSegmentIsHeld(t *testing.T) {
 	t.Parallel()
 	o := options(t, "sparkpost")
-	o.Contacts = 12_000
+	o.Contacts = 6_000
 	r, err := New(o)
 	if err != nil {
 		t.Fatal(err)
@@ -138,7 +141,7 @@ func TestTheBadSegmentIsHeld(t *testing.T) {
 	all := r.Result(nil)
 	by := played(t, o)
 	bounced := func(arm string) int { return by[arm].Segments[Bad].Bounced }
-	if all.Dead < all.Imported*18/100 || all.Dead > all.Imported*22/100 || bounced("plain warm-up") != all.Dead || bounced("neither of the two") != all.Dead {
+	if all.Dead < all.Imported*17/100 || all.Dead > all.Imported*23/100 || bounced("plain warm-up") != all.Dead || bounced("neither of the two") != all.Dead {
 		t.Errorf("%d of %d are dead; %d and %d were written to", all.Dead, all.Imported, bounced("plain warm-up"), bounced("neither of the two"))
 	}
 	if bounced("all on") > all.Dead/10 || bounced("no canary") <= bounced("all on") || bounced("no canary") >= all.Dead {
@@ -157,7 +160,7 @@ func TestTierOrder(t *testing.T) {
 	t.Parallel()
 	o := options(t, "sparkpost")
 	o.Contacts, o.Days = 4000, 14
-	by := played(t, o)
+	by := played(t, o, "all on", "no tier order")
 	with, without := by["all on"].All, by["no tier order"].All
 	if with.EngagedInbox < without.EngagedInbox*5/4 || with.Bounced >= without.Bounced || with.Expired+with.Waiting <= without.Expired+without.Waiting {
 		t.Errorf("with %+v\nwithout %+v", with, without)
@@ -217,7 +220,7 @@ func TestAListTooSmallForItsPlan(t *testing.T) {
 	t.Parallel()
 	o := options(t, "braze-conservative")
 	o.Days = 30
-	by := played(t, o)
+	by := played(t, o, "all on", "plain warm-up")
 	const warm = 10 // the stage that admits them
 	with, plain := by["all on"], by["plain warm-up"]
 	if with.Stage >= warm || with.All.Engaged >= plain.All.Engaged/2 || plain.Stage < warm {
