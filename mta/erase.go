@@ -34,6 +34,8 @@ type erasures struct {
 	log    *slog.Logger
 	asked  chan struct{} // one token: there are files to scrub
 
+	concluding sync.Mutex // held over the disk and the queue, never with mu
+
 	mu   sync.Mutex
 	done chan struct{} // closed after each scrubbing
 }
@@ -86,8 +88,15 @@ func (e *erasures) mail(ctx context.Context) {
 }
 
 // conclude drops the queued mail of who was erased, in flight too, and has the files
-// scrubbed.
+// scrubbed. One at a time: of two about the same person the second would find no mail,
+// and its count would be the one that the receipt has.
 func (e *erasures) conclude(ctx context.Context, x segment.Erased) (segment.Erased, error) {
+	e.concluding.Lock()
+	defer e.concluding.Unlock()
+	x, err := e.people.Erasure(x)
+	if err != nil {
+		return x, err
+	}
 	if x.Address != "" {
 		address, err := rfc5321.ParseAddress(x.Address)
 		if err != nil {
