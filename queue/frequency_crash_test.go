@@ -50,7 +50,7 @@ func TestFrequencyCapHoldsOverPowerLoss(t *testing.T) {
 				}
 				c.received(e)
 				if cutAfter--; cutAfter == 0 {
-					clone = mem.CrashClone(vfs.CrashCloneCfg{RNG: rng, UnsyncedDataPercent: rng.IntN(101)})
+					clone = mem.CrashClone(vfs.CrashCloneCfg{RNG: rand.New(rand.NewPCG(seed, 6)), UnsyncedDataPercent: roll(101)})
 				}
 				return Outcome{Kind: Delivered}
 			}

@@ -44,7 +44,7 @@ func TestCanaryOverPowerLoss(t *testing.T) {
 				}
 				if cutAfter--; cutAfter == 0 {
 					before = maps.Clone(w.received)
-					clone = mem.CrashClone(vfs.CrashCloneCfg{RNG: rng, UnsyncedDataPercent: rng.IntN(101)})
+					clone = mem.CrashClone(vfs.CrashCloneCfg{RNG: rand.New(rand.NewPCG(seed, 6)), UnsyncedDataPercent: roll(101)})
 				}
 				return Outcome{Kind: Delivered}
 			}
