@@ -224,11 +224,10 @@ func TestAFullDiskRecovers(t *testing.T) {
 		w.process = run(t, program(t), "serve", "--config", w.config())
 		wait(t, "the engine to wait for room", func() bool { return strings.Contains(w.log.String(), "disk is full: waiting for room") })
 	}
+	accepting := w.exchanger(51, []string{"dest.example"}) // before there is room: who starts then asks at once
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}
-	w.mx(51, "dest.example")
-	accepting := w.exchanger(51, []string{"dest.example"})
 	wait(t, "the engine to be there", func() bool {
 		_, err := w.api.Health(t.Context())
 		return err == nil

@@ -246,10 +246,21 @@ func (w *world) summary() api.QueueSummary {
 // empty waits until nothing is left in the queue.
 func (w *world) empty() {
 	w.t.Helper()
+	ended := false
+	defer func() {
+		if !ended && w.alive() { // what it says it waits for
+			w.t.Log(w.segue("queue", "ls"))
+			if list, err := w.api.Queue(w.t.Context(), api.QueueQuery{Limit: 1}); err == nil && len(list.Entries) > 0 {
+				w.t.Log(w.segue("queue", "why", list.Entries[0].ID))
+			}
+			w.t.Log(w.segue("health", "--all"))
+		}
+	}()
 	wait(w.t, "an empty queue", func() bool {
 		s := w.summary()
 		return s.Waiting+s.Held+s.InFlight == 0
 	})
+	ended = true
 }
 
 // verify opens the queue's store, after the engine has ended, and checks it.
