@@ -5,11 +5,8 @@ package mta
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io/fs"
 	"log/slog"
 	"net/http"
-	"os"
 	"strings"
 
 	"github.com/seguemta/segue/config"
@@ -21,34 +18,13 @@ import (
 // bounceRules reads the rules of bounces: those of Segue, and before them those of
 // the operator.
 func bounceRules(c *config.Config) (*bounce.Table, error) {
-	table, err := bounce.Builtin()
-	if err != nil {
-		return nil, fmt.Errorf("reading the built-in bounce rules: %w", err)
-	}
-	if c.Bounce.RulesFile == "" {
-		return table, nil
-	}
-	text, err := os.ReadFile(string(c.Bounce.RulesFile))
-	if err != nil {
-		return nil, fmt.Errorf("reading the bounce rules: %w", err)
-	}
-	return table.Override(string(c.Bounce.RulesFile), string(text))
+	return operatorRules("bounce", c.Bounce.RulesFile, bounce.Builtin, (*bounce.Table).Override)
 }
 
 // checkBounceRules reports what is wrong with the operator's rules.
 func checkBounceRules(c *config.Config) []config.Problem {
-	const key = "bounce.rules_file"
 	_, err := bounceRules(c)
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, bounce.ErrRules):
-		return []config.Problem{c.Problem(key, err.Error(), "segue bounce classify shows which rule a reply goes to")}
-	case errors.As(err, new(*fs.PathError)):
-		return []config.Problem{unreadable(c, key, err)}
-	default:
-		return []config.Problem{c.Problem(key, err.Error(), "")}
-	}
+	return ruleProblems(c, "bounce.rules_file", err, bounce.ErrRules, "segue bounce classify shows which rule a reply goes to")
 }
 
 // classifier gives the bounce rules the form that delivery takes.

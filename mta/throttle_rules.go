@@ -4,9 +4,7 @@ package mta
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net/http"
 	"os"
@@ -19,35 +17,17 @@ import (
 // throttleRules reads the rules of throttling: those of Segue, and before them those of
 // the operator.
 func throttleRules(c *config.Config) (*throttle.Rules, error) {
-	rules, err := throttle.Builtin()
-	if err != nil {
-		return nil, fmt.Errorf("reading the built-in throttle rules: %w", err)
-	}
-	if c.Throttle.RulesFile == "" {
-		return rules, nil
-	}
-	text, err := os.ReadFile(string(c.Throttle.RulesFile))
-	if err != nil {
-		return nil, fmt.Errorf("reading the throttle rules: %w", err)
-	}
-	return rules.Override(string(c.Throttle.RulesFile), string(text))
+	return operatorRules("throttle", c.Throttle.RulesFile, throttle.Builtin, (*throttle.Rules).Override)
 }
 
 // checkThrottleRules reports what is wrong with the operator's rules, and which of them can
 // never act.
 func checkThrottleRules(c *config.Config) []config.Problem {
 	const key = "throttle.rules_file"
-	_, err := throttleRules(c)
-	switch {
-	case err == nil:
-		return checkThrottleProviders(c, key)
-	case errors.Is(err, throttle.ErrRules):
-		return []config.Problem{c.Problem(key, err.Error(), "the built-in rules are examples: see their file reputation/throttle/rules.txt")}
-	case errors.As(err, new(*fs.PathError)):
-		return []config.Problem{unreadable(c, key, err)}
-	default:
-		return []config.Problem{c.Problem(key, err.Error(), "")}
+	if _, err := throttleRules(c); err != nil {
+		return ruleProblems(c, key, err, throttle.ErrRules, "the built-in rules are examples: see their file reputation/throttle/rules.txt")
 	}
+	return checkThrottleProviders(c, key)
 }
 
 // checkThrottleProviders warns of the operator's rules for providers that nobody configured. The

@@ -85,6 +85,21 @@ func TestEveryFieldIsStored(t *testing.T) {
 	}
 }
 
+// storedAs holds that an event with sequence 9 is stored as want, and read back from it.
+func storedAs(t *testing.T, e *event.Event, want string) {
+	t.Helper()
+	if got := hex.EncodeToString(e.Append(nil)); got != want {
+		t.Fatalf("stored as %s", got)
+	}
+	raw, err := hex.DecodeString(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := event.Decode(9, raw); err != nil || !reflect.DeepEqual(got, *e) {
+		t.Fatalf("%+v, %v", got, err)
+	}
+}
+
 // TestStoredForm holds the bytes of version 1: logs on disk are read for weeks
 // after an update. Another form needs another version and a reader for this one.
 func TestStoredForm(t *testing.T) {
@@ -96,16 +111,7 @@ func TestStoredForm(t *testing.T) {
 		Domain: "s", Plan: "t", Token: "u", Batch: "v", Segments: []string{"w", "x"},
 	}
 	const want = "018ccde7e4ded7a306086465666572726564010203040a86070c80d9f482e1d7a306016101620163016401650166016701680169016a016b016c016d016e016f01700171017201730174017501760201770178"
-	if got := hex.EncodeToString(e.Append(nil)); got != want {
-		t.Fatalf("stored as %s", got)
-	}
-	raw, err := hex.DecodeString(want)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, err := event.Decode(9, raw); err != nil || !reflect.DeepEqual(got, e) {
-		t.Fatalf("%+v, %v", got, err)
-	}
+	storedAs(t, &e, want)
 }
 
 // TestStoredFormOfRareTexts holds the bytes of version 2, which an event with any of the
@@ -113,16 +119,7 @@ func TestStoredForm(t *testing.T) {
 func TestStoredFormOfRareTexts(t *testing.T) {
 	e := event.Event{Sequence: 9, Kind: event.Held, Subject: "a", SendingDomain: "b", Scope: "c", Hash: "d"}
 	const want = "02ffffffffffffffffff010468656c6400000000000000ffffffffffffffffff0100000000000000000000000000000000000000000000000161016201630164"
-	if got := hex.EncodeToString(e.Append(nil)); got != want {
-		t.Fatalf("stored as %s", got)
-	}
-	raw, err := hex.DecodeString(want)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, err := event.Decode(9, raw); err != nil || !reflect.DeepEqual(got, e) {
-		t.Fatalf("%+v, %v", got, err)
-	}
+	storedAs(t, &e, want)
 }
 
 // TestStoredFormOfActs holds the bytes of version 3, which an act or a recipient of a
@@ -130,16 +127,7 @@ func TestStoredFormOfRareTexts(t *testing.T) {
 func TestStoredFormOfActs(t *testing.T) {
 	e := event.Event{Sequence: 9, Kind: event.Held, Act: "a", Evidence: "b", Undo: "c", Sample: []string{"d", "e"}}
 	const want = "03ffffffffffffffffff010468656c6400000000000000ffffffffffffffffff010000000000000000000000000000000000000000000000000000000161016201630201640165"
-	if got := hex.EncodeToString(e.Append(nil)); got != want {
-		t.Fatalf("stored as %s", got)
-	}
-	raw, err := hex.DecodeString(want)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, err := event.Decode(9, raw); err != nil || !reflect.DeepEqual(got, e) {
-		t.Fatalf("%+v, %v", got, err)
-	}
+	storedAs(t, &e, want)
 }
 
 // TestTornValue: every prefix of a stored event is an error, none is a wrong event.
