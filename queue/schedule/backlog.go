@@ -215,6 +215,17 @@ func (m *Machine) counted(f *Counted) {
 
 // put places an item in the window, or leaves it to the disk. The count is the caller's.
 func (m *Machine) put(b *backlog, it *Item) {
+	q := m.place(b, it)
+	if q == nil {
+		m.settle(&b.main)
+		return
+	}
+	m.settle(q)
+	m.trim(b)
+}
+
+// place inserts an item, unless it stands behind the window: nil = it is left to the disk.
+func (m *Machine) place(b *backlog, it *Item) *queue {
 	pos := position(it)
 	switch {
 	case b.complete || !b.last.before(pos): // at the place itself, too: pages begin behind it
@@ -226,11 +237,9 @@ func (m *Machine) put(b *backlog, it *Item) {
 		if it.Due.Before(b.next) {
 			b.next = it.Due
 		}
-		m.settle(&b.main)
-		return
+		return nil
 	}
-	m.settle(m.insert(b, it))
-	m.trim(b)
+	return m.insert(b, it)
 }
 
 // insert puts an item into the queue where it belongs.

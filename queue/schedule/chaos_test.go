@@ -26,6 +26,7 @@ func TestChaos(t *testing.T) {
 
 type chaos struct {
 	*world
+	pages
 	r    *rand.Rand
 	next uint64
 	in   int
@@ -40,6 +41,7 @@ func chaosRun(t *testing.T, seed uint64) {
 		Window: 1 + r.IntN(10), MaxWindow: 20 + r.IntN(200), MaxConnections: 3 + r.IntN(20), MaxLoads: 1 + r.IntN(4),
 		MaxMoves: 1 + r.IntN(10), Rand: rand.New(rand.NewPCG(seed, 3)),
 	}), r: r}
+	c.load, c.left = c.ask, c.leave
 	c.configure()
 	c.caps()
 	c.stock()
@@ -49,6 +51,7 @@ func chaosRun(t *testing.T, seed uint64) {
 		c.answer()
 		c.checkConnections()
 		c.checkRest()
+		c.checkWindows()
 		if w := c.world.r.Wake; !w.IsZero() && w.Before(c.now) {
 			t.Fatalf("wake %s is in the past at %s", w, c.now)
 		}
@@ -141,7 +144,7 @@ func (c *chaos) caps() {
 
 func (c *chaos) event() {
 	r := c.r
-	switch r.IntN(24) {
+	switch r.IntN(28) {
 	case 0, 1, 2, 3:
 		d, cl := fmt.Sprintf("d%d", r.IntN(9)), ClassID(1+r.IntN(12))
 		for range 1 + r.IntN(30) {
@@ -187,6 +190,8 @@ func (c *chaos) event() {
 		}
 		f.Until = c.now.Add(time.Duration(r.IntN(7200)) * time.Second)
 		c.sites[d] = f
+	case 15, 16, 17, 18:
+		c.turnPage()
 	default:
 		c.finish()
 	}
@@ -309,6 +314,10 @@ func (c *chaos) checkConnections() {
 
 // drain lifts every obstacle and counts what came out.
 func (c *chaos) drain() {
+	for len(c.reading) > 0 {
+		c.turnPage()
+	}
+	c.load = func(l Load) { c.step(c.page(l)) }
 	for _, d := range []string{"", "d1", "d2"} {
 		for cl := range ClassID(4) {
 			c.step(Hold{Domain: d, Class: cl, Off: true})

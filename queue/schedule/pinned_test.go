@@ -35,3 +35,48 @@ func TestRetriesThatKeepTheirSourceStayOnDisk(t *testing.T) {
 		t.Errorf("%d in memory, %d on disk, complete %v, next %v", b.mem(), b.rest(), b.complete, b.next)
 	}
 }
+
+// Mail that kept a source waits behind the window's end. When it loses its source, it joins the others in memory, but what
+// stands between is still on disk and must be read.
+func TestMailThatLosesItsSourceHidesNobody(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, Options{Window: 2})
+	w.sites["a.test"] = Resolved{Domain: "a.test", Site: "mx", Until: w.now.Add(24 * time.Hour)}
+	for _, f := range []Fact{
+		DefineSource{Name: "a"},
+		DefineSource{Name: "b"},
+		DefinePool{Name: "p", Members: []Member{{Source: "a", Weight: 1}, {Source: "b", Weight: 1}}},
+		DefineClass{ID: 1, Class: Class{Pool: "p", Weight: 1}},
+	} {
+		w.step(f)
+	}
+	n := uint64(0)
+	queue := func(due time.Duration, pin string) Item {
+		n++
+		it := Item{ID: ID{Message: n}, Due: w.now.Add(due), Queued: w.now, Pin: pin, PinUntil: w.now.Add(4 * time.Hour)}
+		w.queue("a.test", 1, it)
+		return it
+	}
+	queue(0, "") // the domain is looked up
+	w.deliver()
+	for i := range 4 {
+		queue(time.Hour+time.Duration(i)*time.Second, "a")
+	}
+	var first []Item
+	for i := range 5 {
+		first = append(first, queue(time.Minute+time.Duration(i)*time.Second, ""))
+	}
+	w.step(Paused{Source: "a", Until: w.now.Add(24 * time.Hour)})
+	for _, it := range first[:2] { // the whole window
+		w.erase("a.test", 1, it)
+		w.step(&Gone{Domain: "a.test", Class: 1, ID: it.ID})
+	}
+	queue(time.Second, "")
+	for range 20 {
+		w.now = w.now.Add(10 * time.Minute)
+		w.deliver()
+	}
+	if len(w.sent) != int(n)-2 || len(w.disk) > 0 {
+		t.Errorf("%d of %d left, on disk are %v", len(w.sent), n-2, w.disk)
+	}
+}

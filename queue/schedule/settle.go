@@ -166,7 +166,7 @@ func (m *Machine) settlePin(q *queue) bool {
 		it := *q.at(0)
 		m.drop(q, 0)
 		it.Pin, it.PinUntil = "", time.Time{}
-		m.insert(b, &it)
+		m.place(b, &it) // behind the window's end it would hide what was not read from disk
 		moved = true
 	}
 	if moved {

@@ -21,6 +21,8 @@ type world struct {
 	r     Ready
 	out   strings.Builder
 	pages []Loaded // read, not yet told
+	load  func(Load)
+	left  func(backlogKey, ID)
 
 	disk  map[backlogKey][]Item
 	trans map[Conn]Transaction
@@ -38,12 +40,14 @@ type world struct {
 
 func newWorld(t testing.TB, o Options) *world {
 	start := time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
-	return &world{
+	w := &world{
 		bounds: newBounds(), t: t, m: New(o), now: start, start: start,
 		disk: map[backlogKey][]Item{}, trans: map[Conn]Transaction{}, up: map[Conn]bool{},
 		sites: map[string]Resolved{}, flying: map[ID]bool{}, moved: map[ID]string{},
 		failed: map[ID]bool{}, charge: map[BudgetKey]int{}, caps: map[BudgetKey]*Cap{}, leases: map[BudgetKey]int{},
 	}
+	w.load, w.left = func(l Load) { w.step(w.page(l)) }, func(backlogKey, ID) {}
+	return w
 }
 
 func (w *world) step(f Fact) {
@@ -86,6 +90,7 @@ func (w *world) erase(dom string, cl ClassID, it Item) {
 		w.t.Fatalf("erasing %v of %v: not on disk", it.ID, k)
 	}
 	w.disk[k] = slices.Delete(w.disk[k], i, i+1)
+	w.left(k, it.ID)
 	if len(w.disk[k]) == 0 {
 		delete(w.disk, k)
 	}
@@ -188,7 +193,7 @@ func (w *world) take() { w.m.Take(w.now, &w.r) }
 func (w *world) answer() (busy bool) {
 	r := w.r
 	for _, l := range r.Load {
-		w.step(w.page(l))
+		w.load(l)
 	}
 	for _, l := range r.Lease {
 		w.leases[l.Key] = l.Total

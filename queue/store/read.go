@@ -3,6 +3,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -226,7 +227,8 @@ type Entry struct {
 }
 
 // Schedule reads up to limit recipients of a (domain, class) behind a position
-// (exclusive; the zero Position is the head), and whether there are more.
+// (exclusive; the zero Position is the head), and whether there are more. Who moves
+// while it reads is left out: a page holds nobody who does not stand between its ends.
 func (s *Store) Schedule(domain string, class ClassID, after Position, limit int) (list []Entry, more bool, err error) {
 	prefix := schedulePrefix(domain, class)
 	from := prefix
@@ -249,6 +251,9 @@ func (s *Store) Schedule(domain string, class ClassID, after Position, limit int
 		}
 		if err != nil {
 			return err
+		}
+		if r.Hold != "" || !bytes.Equal(k, scheduleKey(&r, id)) {
+			return nil // it has moved since: where it is now would be taken for the end of the page
 		}
 		list = append(list, Entry{ID: id, Recipient: r})
 		return nil
