@@ -44,6 +44,10 @@ func (d *DB) loadTallies() error {
 			b.DeleteCounted(x.Identity)
 		}
 	}
+	// Before there are new ones: a number may have been that of one of which edges are left.
+	if err := d.loadAnswers(b); err != nil {
+		return err
+	}
 	for k, have := range l.next.tallies {
 		if have == nil {
 			last++
@@ -52,10 +56,30 @@ func (d *DB) loadTallies() error {
 			b.Counted(x)
 		}
 	}
-	if err := d.loadEdges(b); err != nil {
+	if err := d.loadEdges(); err != nil {
 		return err
 	}
 	l.current.freeze()
+	return b.Settle()
+}
+
+// countAgain has what an earlier build counted, and mail never went by, counted anew where
+// this build begins at or below its level: nobody keeps it true for contacts that the
+// pass has not come to yet.
+func (d *DB) countAgain() error {
+	l := &d.live
+	level, members := l.phase()
+	if members {
+		return nil
+	}
+	b := d.store.Batch()
+	defer b.Close()
+	for k, x := range l.next.tallies {
+		if x.built && l.next.set.CountedLevel(k) >= level && !slices.Contains(l.current.tallies, x) {
+			x.built = false
+			b.Counted(store.Counted{Identity: x.identity, ID: x.id})
+		}
+	}
 	return b.Settle()
 }
 
@@ -106,8 +130,8 @@ func (rs *ruleset) freeze() {
 	rs.choose()
 }
 
-// loadEdges reads what the tallies are made of. What belongs to none goes.
-func (d *DB) loadEdges(b *store.Batch) error {
+// loadAnswers reads for which edges the conditions hold. What belongs to none goes.
+func (d *DB) loadAnswers(b *store.Batch) error {
 	l := &d.live
 	find := func(id uint32) *tally {
 		at := slices.IndexFunc(l.counts.list, func(x *tally) bool { return x.id == id })
@@ -126,7 +150,7 @@ func (d *DB) loadEdges(b *store.Batch) error {
 	if err != nil {
 		return err
 	}
-	err = d.store.CountedChanges(func(id uint32, edge uint64, in bool) error {
+	return d.store.CountedChanges(func(id uint32, edge uint64, in bool) error {
 		if x := find(id); x != nil {
 			x.put(edge, in)
 			x.changed.Add(bit(edge))
@@ -135,8 +159,13 @@ func (d *DB) loadEdges(b *store.Batch) error {
 		b.DeleteCountedChange(id, edge)
 		return nil
 	})
-	if err != nil || len(l.counts.list) == 0 {
-		return err
+}
+
+// loadEdges reads all edges, and counts by account those of which each condition holds.
+func (d *DB) loadEdges() error {
+	l := &d.live
+	if len(l.counts.list) == 0 {
+		return nil
 	}
 	l.counts.edges = roaring.New()
 	return d.store.Edges(func(account, edge uint64) error {

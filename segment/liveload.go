@@ -94,6 +94,9 @@ func (d *DB) loadSegments(defs []Definition) error {
 	if err := d.loadRanks(); err != nil {
 		return err
 	}
+	if err := d.countAgain(); err != nil {
+		return err
+	}
 	build, found, err := d.store.Building()
 	if err != nil {
 		return err

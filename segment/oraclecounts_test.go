@@ -418,6 +418,7 @@ func (x *officeLife) live(seed uint64) {
 	x.redefine()
 	x.open()
 	settle(x.t, x.d)
+	x.o.rules = x.next // also where the first step defines others
 	for step := range 120 {
 		x.check(fmt.Sprintf("seed %d, step %d, %s", seed, step, x.step()))
 	}
