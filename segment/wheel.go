@@ -70,19 +70,22 @@ func (d *DB) setBack(now time.Time) {
 	d.live.verifier.cursor = 0
 }
 
-// loadWheel reads every deadline into memory.
+// loadWheel reads every deadline into memory, and finds the tier that each contact was
+// judged to have: that may have been long after the last turn of the wheel, but time
+// alone changes no tier between then and the deadline.
 func (d *DB) loadWheel() error {
 	var err error
 	if d.live.turned, err = d.store.Turned(); err != nil {
 		return err
 	}
-	at := instant(d.live.turned.Second)
+	now := d.settled()
 	d.mem.each(func(id uint64, st *store.State) {
-		d.mem.arm(armed{id: id, tier: d.tiers.Of(history(st), at)})
+		d.mem.arm(armed{id: id, tier: d.tiers.Of(history(st), now)})
 	})
 	return d.store.Wheel(d.live.turned, 1<<32-1, func(x store.Due) error {
 		if a, known := d.mem.armed(x.Contact); known && a.second == 0 {
-			a.second = x.Second
+			st, _ := d.mem.state(x.Contact)
+			a.second, a.tier = x.Second, d.tiers.Of(history(&st), instant(x.Second).Add(-time.Second))
 			d.mem.arm(a)
 		}
 		return nil
