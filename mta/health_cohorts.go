@@ -131,7 +131,7 @@ func ofCohort(e *event.Event, s *breaker.State) bool {
 func (c *checkup) cohortAlarm(s *breaker.State, h *api.CohortHealth, found []breaker.Finding) bool {
 	a := api.Alarm{
 		Level: api.LevelStopped, Code: h.State, About: h.Kind + " " + h.Name, Why: h.Why, Since: h.Since, Until: h.Until, Queued: h.Queued,
-		Undo: h.Undo, Look: "segue health " + h.Name,
+		Undo: h.Undo, Look: "segue health " + breaker.Quote(h.Name),
 	}
 	switch s.Kind {
 	case breaker.Segment:

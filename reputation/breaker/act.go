@@ -60,13 +60,18 @@ func (a Act) Undo() string {
 
 // Undo is the command that lets a cohort go.
 func Undo(kind Kind, name string) string {
-	if strings.ContainsFunc(name, func(r rune) bool { return !strings.ContainsRune(plain, r) }) {
-		name = "'" + strings.ReplaceAll(name, "'", `'\''`) + "'" // a campaign has any name
-	}
 	if kind == Segment {
-		return "segue segment release " + name
+		return "segue segment release " + Quote(name)
 	}
-	return fmt.Sprintf("segue segment release --%s %s", kind, name)
+	return fmt.Sprintf("segue segment release --%s %s", kind, Quote(name))
+}
+
+// Quote is the name of a cohort as a shell takes it: a campaign has any name.
+func Quote(name string) string {
+	if !strings.ContainsFunc(name, func(r rune) bool { return !strings.ContainsRune(plain, r) }) {
+		return name
+	}
+	return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"
 }
 
 // plain are the characters that a shell leaves alone.
