@@ -32,6 +32,7 @@ func (m methods) SteerBreaker(ctx context.Context, o api.BreakerAct) (api.Breake
 		if o.Action == "release" && x.look(k) == nil && !m.breakers.canary.tries(k.kind) {
 			return notFound("nothing holds " + o.Kind + " " + o.Name)
 		}
+		unheard := x.look(k) == nil && k.kind != breaker.Segment
 		acts := x.act(k, func(s *breaker.State) []breaker.Act {
 			switch p := m.breakers.policy; o.Action {
 			case "hold":
@@ -44,6 +45,9 @@ func (m methods) SteerBreaker(ctx context.Context, o api.BreakerAct) (api.Breake
 		})
 		last := &acts[len(acts)-1]
 		done = api.BreakerActed{Text: last.String(), Undo: last.Undo()}
+		if unheard { // it may come yet, or the name is wrong: whoever has a bad list to stop must not believe that it is stopped
+			done.Text += fmt.Sprintf("; no mail of a %s of this name has ended yet: is the name right?", o.Kind)
+		}
 		return nil
 	})
 	return done, err
@@ -55,6 +59,9 @@ func (m methods) checkAct(k cohortKey, o *api.BreakerAct) error {
 	case "hold", "override", "release":
 	default:
 		return api.Problem(http.StatusBadRequest, "unknown action "+o.Action, "hold, release and override are known")
+	}
+	if err := checkTexts(o.By, o.Reason); err != nil {
+		return badRequest("bad order", err) // a state that is longer than one may be could not be read again
 	}
 	switch {
 	case !isKind(k.kind):
@@ -74,5 +81,5 @@ func (m methods) checkAct(k cohortKey, o *api.BreakerAct) error {
 			return nil
 		}
 	}
-	return notFound("no segment has the name " + k.name)
+	return notFound("no segment has the name " + k.name + ": segue segment ls shows them")
 }

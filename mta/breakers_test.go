@@ -352,6 +352,8 @@ func TestBreakerRefusesOrders(t *testing.T) {
 		"unknown kind tier":            {Action: "hold", Kind: "tier", Name: "new"},
 		"bad name":                     {Action: "hold", Kind: "campaign", Name: "a\x00b"},
 		"bad name: a":                  {Action: "hold", Kind: "campaign", Name: strings.Repeat("a", 501)},
+		"bad order: a text of 70000 o": {Action: "hold", Kind: "segment", Name: "trial", Reason: strings.Repeat("x", 70_000)},
+		"bad order: a text of 1001 oc": {Action: "override", Kind: "segment", Name: "trial", By: strings.Repeat("x", 1001)},
 		"a release has no end":         {Action: "release", Kind: "segment", Name: "trial", Until: past},
 		"it ends in the past":          {Action: "hold", Kind: "segment", Name: "trial", Until: past},
 		"no segment has the name no":   {Action: "hold", Kind: "segment", Name: "no"},

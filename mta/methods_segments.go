@@ -45,7 +45,7 @@ func (m methods) Segment(ctx context.Context, name string) (api.SegmentDetail, e
 		return api.SegmentDetail{}, err
 	}
 	if !ok {
-		return api.SegmentDetail{}, notFound("no segment has the name " + name)
+		return api.SegmentDetail{}, notFound("no segment has the name " + name + ": segue segment ls shows them")
 	}
 	d := api.SegmentDetail{
 		Segment: segmentOf(&f), Assign: []api.SegmentTier{}, Tiers: map[string]int64{}, Days: []api.SegmentDay{},

@@ -154,7 +154,7 @@ func (m methods) Source(ctx context.Context, name string) (api.Source, error) {
 			return s, nil
 		}
 	}
-	return api.Source{}, notFound("no source has the name " + name)
+	return api.Source{}, notFound("no source has the name " + name + ": segue source ls shows them")
 }
 
 // Warmup implements api.Methods.
@@ -178,7 +178,7 @@ func (m methods) Warmup(context.Context) ([]api.Warmup, error) {
 // PauseSource implements api.Methods. A pause is durable.
 func (m methods) PauseSource(ctx context.Context, p api.Pause) error {
 	if _, ok := m.plan.sources[p.Source]; !ok {
-		return notFound("no source has the name " + p.Source)
+		return notFound("no source has the name " + p.Source + ": segue source ls shows them")
 	}
 	if p.Provider != "" && !slices.Contains(m.warm.providers, p.Provider) {
 		return notFound("there is no provider " + p.Provider + ": the source goes on as it was")

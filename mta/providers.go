@@ -212,7 +212,7 @@ func (t *throttles) order(ctx context.Context, o *order, do func(*throttle.Polic
 	sources := t.sources
 	if o.source != "" {
 		if !slices.Contains(sources, o.source) {
-			return api.LimitActs{}, notFound("no source has the name " + o.source)
+			return api.LimitActs{}, notFound("no source has the name " + o.source + ": segue source ls shows them")
 		}
 		sources = []string{o.source}
 	}
