@@ -141,9 +141,9 @@ func (t *throttles) report(ctx context.Context, a *throttle.Act) {
 }
 
 // enforce tells the queue what is in force of a source at a provider, where that has
-// changed. A source or provider that the configuration does not have, has no mail.
+// changed.
 func (t *throttles) enforce(p pair) {
-	if _, ok := t.normals[p.provider]; !ok || !slices.Contains(t.sources, p.source) {
+	if !t.configured(p) {
 		return
 	}
 	before, ok := t.limits[p]
@@ -155,6 +155,13 @@ func (t *throttles) enforce(p pair) {
 		t.queue.Limit(l)
 	}
 	t.enforceHolds(p.provider)
+}
+
+// configured reports whether there are a source and a provider. Those that the configuration does
+// not have any more have no mail, and hold nobody's: no command shows or cancels what is in force of them.
+func (t *throttles) configured(p pair) bool {
+	_, ok := t.normals[p.provider]
+	return ok && slices.Contains(t.sources, p.source)
 }
 
 // limit is what is in force as the queue takes it. With a suspension go the figures that hold
@@ -183,7 +190,7 @@ type hold struct {
 func (t *throttles) enforceHolds(provider string) {
 	var list []hold
 	for p, s := range t.states {
-		if p.provider == provider {
+		if p.provider == provider && t.configured(p) {
 			for _, x := range t.policy(provider).Limits(s, t.settled()).Lanes {
 				list = append(list, hold{x.Target, x.Name})
 			}
