@@ -52,6 +52,7 @@ func instant(t time.Time) time.Time { return t.UTC().Round(0) }
 // those that the cohort belongs to, nearest first: its tier, all.
 func (p *Policy) Tick(s *State, now time.Time, pools ...Pool) []Act {
 	now = instant(now)
+	s.follow(now)
 	var acts []Act
 	if s.Hand != nil && s.hand(now) == nil {
 		acts = append(acts, s.act(now, Act{Kind: HandEnded, Note: by(s.Hand.By, s.Hand.Reason)}))
@@ -84,6 +85,23 @@ func (p *Policy) Tick(s *State, now time.Time, pools ...Pool) []Act {
 		acts = append(acts, p.canary(s, now)...)
 	}
 	return acts
+}
+
+// behind is by how much time may be behind what a state knows before the clock was set back.
+const behind = 10 * time.Minute
+
+// follow follows a clock that was set back: what is sent from now on is not mail of before what was
+// judged, or of before the trial, only because it is earlier by the clock. Ends are dates and stay.
+func (s *State) follow(now time.Time) {
+	times := []*time.Time{&s.Fresh, &s.Warned}
+	if s.Trial != nil {
+		times = append(times, &s.Trial.Begun, &s.Trial.Started)
+	}
+	for _, t := range times {
+		if t.After(now.Add(behind)) {
+			*t = now
+		}
+	}
 }
 
 // warn tells of a finding once a day.

@@ -190,7 +190,7 @@ func (p *Policy) act(s *State, at int64, a *action, act Act) (Act, bool) {
 	if act.Kind == Alert {
 		return act, s.alert(at, act.Rule, &p.damping)
 	}
-	if s.Down != 0 && at < s.Down+p.damping.Down.Milliseconds() {
+	if lately(at, s.Down, p.damping.Down) {
 		return Act{}, false
 	}
 	s.Down = at
@@ -209,11 +209,18 @@ func (s *State) alert(at int64, rule string, d *Damping) bool {
 	if rule == s.AlertRule {
 		wait = d.Up
 	}
-	if s.Alerted != 0 && at < s.Alerted+wait.Milliseconds() {
+	if lately(at, s.Alerted, wait) {
 		return false
 	}
 	s.Alerted, s.AlertRule = at, rule
 	return true
+}
+
+// lately reports whether something was done within the last while. What was done after the time
+// that it is now was done by a clock that was set back since: it must not keep rules quiet until that time.
+func lately(at, done int64, within time.Duration) bool {
+	d := within.Milliseconds()
+	return done != 0 && at < done+d && at > done-d
 }
 
 // suspend begins a suspension: twice as long as the last one where that ended lately.
