@@ -72,7 +72,7 @@ func actTable() map[event.Kind]map[string]string {
 		event.Breaker: {
 			string(breaker.Opened): release, string(breaker.HalfOpened): release, string(breaker.TriedAgain): release, string(breaker.CanaryBegun): release,
 			string(breaker.CanaryFailed): release, string(breaker.HeldByHand): release, string(breaker.Overridden): release,
-			string(breaker.Warned): "", string(breaker.ClosedAgain): "", string(breaker.CanaryPassed): "", string(breaker.ReleasedByHand): "", string(breaker.HandEnded): "",
+			string(breaker.Warned): "", string(breaker.ClosedAgain): "", string(breaker.CanaryPassed): "", string(breaker.CanaryEnded): "", string(breaker.ReleasedByHand): "", string(breaker.HandEnded): "",
 		},
 	}
 }

@@ -125,10 +125,13 @@ func newBreakers(c *config.Config, mail *store.Store, members func(segment strin
 			b.order(hold) // it was let go, or is switched off, since it was parked
 		}
 	}
-	if c.Breaker.Enabled {
-		return b, nil
-	}
-	return b, b.change(context.Background(), func(x *breakerChange) error { x.switchOff(); return nil })
+	return b, b.change(context.Background(), func(x *breakerChange) error {
+		if !c.Breaker.Enabled {
+			x.switchOff()
+		}
+		x.endCanaries()
+		return nil
+	})
 }
 
 // breakerPolicy is the policy of a configuration. A warning comes at the same part of the limit as
@@ -155,6 +158,16 @@ func (x *breakerChange) switchOff() {
 				return x.b.policy.Release(s, x.now, "the configuration", "[breaker] enabled = false")
 			})
 			x.state(k).Hand = hand
+		}
+	}
+}
+
+// endCanaries ends those that the configuration has no more. Their mail goes, and what a report
+// and the metrics say of it, and what becomes of the sample, must not be that of a canary.
+func (x *breakerChange) endCanaries() {
+	for _, s := range x.b.known() {
+		if s.Phase == breaker.Closed && (s.Trial != nil || s.Refused) && !x.b.canary.tries(s.Kind) {
+			x.act(cohortKey{s.Kind, s.Name}, func(s *breaker.State) []breaker.Act { return s.Untry(x.now, "by the configuration") })
 		}
 	}
 }

@@ -23,6 +23,7 @@ const (
 	CanaryBegun    ActKind = "canary_begun"
 	CanaryPassed   ActKind = "canary_passed"
 	CanaryFailed   ActKind = "canary_failed"
+	CanaryEnded    ActKind = "canary_ended" // without a result
 	HeldByHand     ActKind = "held"
 	Overridden     ActKind = "overridden"
 	ReleasedByHand ActKind = "released"
@@ -114,6 +115,8 @@ func (a Act) what() string {
 		return "proven, the rest follows"
 	case CanaryFailed:
 		return "who is unproven is held"
+	case CanaryEnded:
+		return "no canary any more, its mail goes"
 	case HeldByHand:
 		return "held by hand" + until
 	case Overridden:

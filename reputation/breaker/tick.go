@@ -168,6 +168,13 @@ func (s *State) pass(p *Policy, now time.Time) {
 	s.prove(now)
 }
 
+// Untry ends the canary of a cohort that is closed, and whatever it holds: nobody is tried first any
+// more. Who is unproven stays so, for the day on which there are canaries again.
+func (s *State) Untry(now time.Time, why string) []Act {
+	s.Trial, s.Refused, s.Why = nil, false, ""
+	return []Act{s.act(now, Act{Kind: CanaryEnded, Note: why})}
+}
+
 func (s *State) prove(entered time.Time) {
 	s.Refused = false
 	if entered.After(s.Proven) {
