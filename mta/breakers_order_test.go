@@ -53,6 +53,42 @@ func TestBreakerOrderOfAnUnknownName(t *testing.T) {
 	})
 }
 
+// TestBreakerOfAnyName: a campaign named by a program that writes Latin-1 and folds with tabs is held over a
+// restart, and can be released by a name that can be typed. An import whose name could not be kept is refused.
+func TestBreakerOfAnyName(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTown(t, "rcpt bad : 550 5.1.1 no such user")
+		w.change = twoSegments()
+		w.run()
+		const header = "X-Segue-Campaign: fr\xfcher\r\n\t\tVogel\r\n"
+		w.mailTo(header, "bad", 0, 20)
+		w.judged()
+		if got := w.acts(); got != "opened campaign fr?her Vogel" {
+			t.Fatalf("acts %q", got)
+		}
+		w.stop()
+		w.run()
+		w.mailTo(header, "ok", 0, 3)
+		w.judged()
+		if h := w.heldUnder(); h["campaign:fr?her Vogel"] != 3 {
+			t.Errorf("after a restart %v is held, %d arrived", h, w.delivered("ok"))
+		}
+		w.steerBreaker(api.BreakerAct{Action: "release", Kind: "campaign", Name: "fr?her Vogel"})
+		w.judged()
+		if w.delivered("ok") != 3 {
+			t.Errorf("released: %v", w.heldUnder())
+		}
+		for _, batch := range []string{"f\xfcr.csv", "a\tb", strings.Repeat("b", 70_000)} {
+			_, err := w.Methods().ImportContacts(t.Context(), api.Import{Name: "c.csv", Batch: batch}, strings.NewReader("email\nann@dest.example\n"))
+			if err == nil || !strings.HasPrefix(err.Error(), "bad name of the import batch") {
+				t.Errorf("%.10q: %v", batch, err)
+			}
+		}
+		w.stop()
+		w.verify()
+	})
+}
+
 // TestBreakerCommandsOfAnyName: what a report tells to type can be typed, whatever a campaign is called.
 func TestBreakerCommandsOfAnyName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -8,13 +8,23 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/seguemta/segue/mta/api"
 	"github.com/seguemta/segue/reputation/breaker"
 )
 
 // maxCohort bounds the name of a cohort that an operator gives: a state has it as its key.
-const maxCohort = 500
+const (
+	maxCohort   = 500
+	aCohortName = "a name has 1 to 500 octets of UTF-8, and no control characters"
+)
+
+// cohortName reports whether a cohort may have a name: its state must be found under it when it was
+// stored and read again, and an operator must be able to type it.
+func cohortName(s string) bool {
+	return s != "" && len(s) <= maxCohort && utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' })
+}
 
 // SteerBreaker implements api.Methods. The act is durable and in force when it returns;
 // mail that was held is given back from then on.
@@ -66,8 +76,8 @@ func (m methods) checkAct(k cohortKey, o *api.BreakerAct) error {
 	switch {
 	case !isKind(k.kind):
 		return api.Problem(http.StatusBadRequest, "unknown kind "+o.Kind, "segment, batch and campaign are known")
-	case k.name == "" || len(k.name) > maxCohort || strings.ContainsFunc(k.name, func(r rune) bool { return r < ' ' }):
-		return api.Problem(http.StatusBadRequest, "bad name", fmt.Sprintf("a name has 1 to %d octets, and no control characters", maxCohort))
+	case !cohortName(k.name):
+		return api.Problem(http.StatusBadRequest, "bad name", aCohortName)
 	case !o.Until.IsZero() && o.Action == "release":
 		return api.Problem(http.StatusBadRequest, "a release has no end", "leave until out, or override the breaker until then")
 	case !o.Until.IsZero() && !o.Until.After(m.o.Now()):

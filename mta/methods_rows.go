@@ -4,6 +4,7 @@ package mta
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -30,6 +31,9 @@ func (r *rejects) Close() error { return nil }
 
 // ImportContacts implements api.Methods.
 func (m methods) ImportContacts(ctx context.Context, in api.Import, rows io.Reader) (api.Imported, error) {
+	if batch := cmp.Or(in.Batch, in.Name); batch != "" && !cohortName(batch) {
+		return api.Imported{}, api.Problem(http.StatusBadRequest, "bad name of the import batch", aCohortName+": give it another with --batch")
+	}
 	var bad rejects
 	res, err := m.people.Import(ctx, segment.ImportOptions{
 		Reader: rows, Name: in.Name, Kind: in.Kind, Format: in.Format, Delimiter: in.Delimiter, Raw: in.Raw,

@@ -137,7 +137,7 @@ func (d *draft) take(f field) error {
 	case "x-segue-list":
 		d.asked.list, err = v, listName(v)
 	case "x-segue-campaign":
-		d.asked.campaign, err = v, bound(v, maxName)
+		d.asked.campaign, err = campaignName(v), bound(v, maxName)
 	case "x-segue-metadata":
 		d.asked.metadata, err = v, bound(v, maxMetadata)
 		if err == nil && !json.Valid([]byte(v)) {
@@ -164,6 +164,18 @@ func listName(v string) error {
 		return fmt.Errorf("has a | or a control character")
 	}
 	return bound(v, maxName)
+}
+
+// campaignName is a name that can be stored as JSON, read again and typed: it is the key of a breaker, and
+// an operator releases by it. How a mailer folds its header makes no other campaign of it.
+func campaignName(v string) string {
+	v = strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) && !unicode.IsSpace(c) {
+			return '?'
+		}
+		return c
+	}, strings.ToValidUTF8(v, "?"))
+	return strings.Join(strings.Fields(v), " ")
 }
 
 func bound(v string, n int) error {
