@@ -133,6 +133,12 @@ func (m methods) Sources(ctx context.Context) ([]api.Source, error) {
 		for _, a := range s.Addresses {
 			out.Addresses = append(out.Addresses, a.String())
 		}
+		for _, p := range m.pauses.of(s.Name, m.o.Now()) {
+			if p.Provider != "" {
+				out.Pauses = append(out.Pauses, api.Pause{Provider: p.Provider, Until: p.Until, Since: p.Since})
+			}
+		}
+		slices.SortFunc(out.Pauses, func(a, b api.Pause) int { return strings.Compare(a.Provider, b.Provider) })
 		for _, b := range budgets {
 			if b.Source == s.Name {
 				out.Budgets = append(out.Budgets, b)

@@ -251,7 +251,7 @@ func (e *engine) Sources(ctx context.Context) ([]api.Source, error) {
 	w, _ := e.Warmup(ctx)
 	return []api.Source{
 		{Name: "a1", Hostname: "a1.example.net", Addresses: []string{"192.0.2.10", "2001:db8::10"}, Plan: "standard", Budgets: w},
-		{Name: "a2", Hostname: "a2.example.net", Addresses: []string{"192.0.2.11"}, Paused: api.UntilResumed()},
+		{Name: "a2", Hostname: "a2.example.net", Addresses: []string{"192.0.2.11"}, Paused: api.UntilResumed(), Pauses: []api.Pause{{Provider: "google", Until: api.UntilResumed()}}},
 	}, nil
 }
 

@@ -93,7 +93,7 @@ func (*sourceLs) Run(a *app) error {
 		func(list []api.Source) error {
 			t := a.table("SOURCE", "HOSTNAME", "ADDRESSES", "PLAN", "BUDGETS", "PAUSED")
 			for _, s := range list {
-				t.row(s.Name, s.Hostname, strings.Join(s.Addresses, " "), s.Plan, number(len(s.Budgets)), a.paused(s.Paused))
+				t.row(s.Name, s.Hostname, strings.Join(s.Addresses, " "), s.Plan, number(len(s.Budgets)), a.pauses(&s))
 			}
 			return t.flush()
 		})
@@ -109,6 +109,18 @@ func (a *app) paused(until time.Time) string {
 	default:
 		return "until " + a.when(until)
 	}
+}
+
+// pauses says where and until when a source is paused.
+func (a *app) pauses(s *api.Source) string {
+	var list []string
+	if !s.Paused.IsZero() {
+		list = append(list, a.paused(s.Paused))
+	}
+	for _, p := range s.Pauses {
+		list = append(list, "at "+p.Provider+" "+a.paused(p.Until))
+	}
+	return strings.Join(list, ", ")
 }
 
 type sourceShow struct {
@@ -128,7 +140,7 @@ func (c *sourceShow) Run(a *app) error {
 				[2]string{"hostname", s.Hostname},
 				[2]string{"addresses", strings.Join(s.Addresses, " ")},
 				[2]string{"plan", plan},
-				[2]string{"paused", a.paused(s.Paused)},
+				[2]string{"paused", a.pauses(&s)},
 			)
 			if err != nil || len(s.Budgets) == 0 {
 				return err
@@ -165,8 +177,24 @@ type sourceResume struct {
 
 // Run resumes a source.
 func (c *sourceResume) Run(a *app) error {
-	p := api.Pause{Source: c.Name, Provider: c.Provider}
-	return a.order(func(ctx context.Context, m api.Methods) error { return m.PauseSource(ctx, p) }, c.Name+at(c.Provider)+" is resumed")
+	resume := func(ctx context.Context, m api.Methods) (api.Source, error) {
+		if err := m.PauseSource(ctx, api.Pause{Source: c.Name, Provider: c.Provider}); err != nil {
+			return api.Source{}, err
+		}
+		return m.Source(ctx, c.Name)
+	}
+	return show(a, resume, func(s api.Source) error {
+		err := a.say("%s is resumed", c.Name+at(c.Provider))
+		if !s.Paused.IsZero() && err == nil {
+			err = a.say("it is still paused at all providers: segue source resume %s", c.Name)
+		}
+		for _, p := range s.Pauses {
+			if err == nil {
+				err = a.say("it is still paused at %s: segue source resume %s --provider %s", p.Provider, c.Name, p.Provider)
+			}
+		}
+		return err
+	})
 }
 
 func at(provider string) string {

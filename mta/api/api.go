@@ -339,7 +339,8 @@ type Source struct {
 	Addresses []string  `json:"addresses"`
 	Hostname  string    `json:"hostname"`
 	Plan      string    `json:"plan,omitempty"`
-	Paused    time.Time `json:"paused_until,omitzero"`
+	Paused    time.Time `json:"paused_until,omitzero"` // at all providers
+	Pauses    []Pause   `json:"pauses,omitempty"`      // at single providers
 	Budgets   []Warmup  `json:"budgets"`
 }
 

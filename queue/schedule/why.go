@@ -144,6 +144,9 @@ func (m *Machine) whyClaim(c *claim, it *Item, ahead int) Reason {
 	p, src := c.path, c.path.source
 	at := p.site.key.name
 	if r, rests := p.resting(m.now); rests {
+		if r.until.After(m.now.Add(forever)) {
+			r.until = time.Time{}
+		}
 		return Reason{Code: WhyPaused, Until: r.until, Expected: r.until, Text: whyRests(p, r)}
 	}
 	if !src.defined {

@@ -2,7 +2,10 @@
 
 package schedule
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // place names where a source's limits hold.
 func place(p *path) string {
@@ -23,11 +26,16 @@ func providerName(s *site) string {
 // showProvider is the command that says why a limit is in force, and how to end it.
 func showProvider(s *site) string { return "see `segue provider show " + providerName(s) + "`" }
 
+// forever is how far away the end of a pause is that has none: its operator gives a date that nobody waits for.
+const forever = 50 * 365 * 24 * time.Hour
+
 // whyRests says that a source is paused or suspended.
 func whyRests(p *path, r rest) string {
 	switch src := p.source.name; {
+	case !r.suspended && r.until.IsZero():
+		return fmt.Sprintf("source %s is paused until it is resumed: see `segue source show %s`", src, src)
 	case !r.suspended:
-		return fmt.Sprintf("source %s is paused until %s", src, clock(r.until))
+		return fmt.Sprintf("source %s is paused until %s: see `segue source show %s`", src, clock(r.until), src)
 	case r.until.IsZero():
 		return fmt.Sprintf("source %s is suspended at %s: %s", src, providerName(p.site), showProvider(p.site))
 	default:
