@@ -268,6 +268,9 @@ func (c *healthActs) Run(a *app) error {
 	return show(a, func(ctx context.Context, m api.Methods) ([]event.Event, error) {
 		return m.Acts(ctx, api.ActQuery{HealthQuery: c.query(), Limit: c.Lines})
 	}, func(list []event.Event) error {
+		if len(list) == 0 && c.query() != (api.HealthQuery{}) { // there is nothing, or nobody of this name: an event tells no more
+			return a.say("of these the event log holds no act: segue health says whom there is, segue health acts what was done")
+		}
 		if len(list) == 0 {
 			return a.say("the engine has done nothing by itself that the event log still holds")
 		}

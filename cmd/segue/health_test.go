@@ -177,6 +177,15 @@ func TestActsAreListed(t *testing.T) {
 	if p.asked.Name != "a1" || p.asked.Limit != 3 {
 		t.Errorf("asked for %+v", p.asked)
 	}
+	p.acts = nil
+	for _, args := range [][]string{{"a7"}, {"--segment", "trail"}} { // a name that nothing has is no proof that the engine did nothing
+		if got := says(t, p, append([]string{"health", "acts"}, args...)...); !strings.HasPrefix(got, "of these the event log holds no act: ") {
+			t.Errorf("%s: printed %q", args, got)
+		}
+	}
+	if got := says(t, p, "health", "acts"); got != "the engine has done nothing by itself that the event log still holds\n" {
+		t.Errorf("printed %q", got)
+	}
 }
 
 // TestActsAreUndone: every command that an act names is one of the grammar. Those of
