@@ -102,6 +102,21 @@ func (x *breakerChange) observe(l *learnt) {
 	if ever {
 		x.pools().Add(l.Day, l.Tier, l.Counts, x.b.policy.Days)
 	}
+	for _, trial := range l.trials {
+		if k, ok := x.trial(trial); ok && !slices.Contains(l.cohorts[:], k) { // who left the segment since: its trial waits for the end of each
+			o := l.Observation
+			o.Sample = true
+			x.b.policy.Observe(x.state(k), o)
+		}
+	}
+}
+
+// trial is the cohort whose running trial has a name.
+func (x *breakerChange) trial(name string) (k cohortKey, runs bool) {
+	kind, of, ok := breaker.CutTrial(name)
+	k = cohortKey{kind, of}
+	s := x.look(k)
+	return k, ok && s != nil && s.TrialName() == name
 }
 
 // admitted counts a recipient that was let go for trials.
@@ -111,9 +126,9 @@ func (x *breakerChange) admitted(ev *event.Event) {
 		if !ok {
 			continue
 		}
-		k := cohortKey{kind, name}
-		x.b.canary.met(x, k, ev)
-		if s := x.look(k); s == nil || s.TrialName() != trial {
+		x.b.canary.met(x, cohortKey{kind, name}, ev)
+		k, runs := x.trial(trial)
+		if !runs {
 			continue
 		}
 		x.b.policy.Observe(x.state(k), breaker.Observation{
