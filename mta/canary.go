@@ -133,6 +133,9 @@ func (y *canary) unproven(k cohortKey, e *store.Entry) bool {
 		s := y.b.states[k]
 		return s == nil || s.Proven.IsZero()
 	case breaker.Segment:
+		if s := y.b.states[k]; s != nil && s.LetGo(e.Queued) {
+			return false // also that of those who are no members any more, whom a release does not prove
+		}
 		return !y.proven[k.name].Has(e.Contact) && !y.unproven(cohortKey{breaker.Batch, e.Batch}, e)
 	default:
 		return false

@@ -294,6 +294,12 @@ func (p *Policy) Release(s *State, now time.Time, who, reason string) []Act {
 	return []Act{s.act(now, Act{Kind: ReleasedByHand, Note: by(who, reason)})}
 }
 
+// LetGo reports whether a cohort was released by hand after some mail was accepted: it goes, whoever
+// it is for. A trial that passes proves those of before it began, and is told from a release by that.
+func (s *State) LetGo(accepted time.Time) bool {
+	return s.Phase == Closed && !s.Proven.IsZero() && s.Proven.Equal(s.Since) && accepted.Before(s.Proven)
+}
+
 func by(who, reason string) string {
 	if reason == "" {
 		return "by " + who
