@@ -25,14 +25,18 @@ func (b *breakers) Ask(e *store.Entry, class store.Class, m *store.Message) queu
 	if k, ok := cutHold(p.Hold); ok {
 		b.canary.notice(k, b.states[k])
 	}
-	for _, trial := range p.Sample {
+	return p
+}
+
+// Goes implements queue.Gate.
+func (b *breakers) Goes(e *store.Entry, sample []string) {
+	b.aheadMu.Lock()
+	defer b.aheadMu.Unlock()
+	for _, trial := range sample {
 		if !slices.Contains(e.Sample, trial) {
-			b.aheadMu.Lock()
 			b.ahead[trial]++
-			b.aheadMu.Unlock()
 		}
 	}
-	return p
 }
 
 // aheadOf is how many were let go for the trial of a state since it was last changed.

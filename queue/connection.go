@@ -233,6 +233,7 @@ func (q *Queue) check(p *prepared, e store.Entry, transactional bool) {
 	default:
 		if len(pass.Sample) > 0 {
 			p.samples[e.ID] = pass.Sample
+			q.o.Gate.Goes(&e, pass.Sample)
 		}
 		p.job.Recipients = append(p.job.Recipients, e)
 	}

@@ -18,6 +18,9 @@ type Gate interface {
 	// Ask is called from connections and from the committer, for every recipient: it
 	// must answer from memory. It changes nothing: of a recipient it may be asked often.
 	Ask(e *store.Entry, class store.Class, m *store.Message) Passage
+	// Goes is told of a recipient that leaves now for the trials of its Passage, before an event
+	// says so: a trial that has enough can ask for no more. To be asked alone is not to leave.
+	Goes(e *store.Entry, sample []string)
 }
 
 // Passage is the answer of a Gate.

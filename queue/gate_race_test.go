@@ -276,3 +276,9 @@ func (segmentGate) Ask(_ *store.Entry, class store.Class, _ *store.Message) Pass
 	}
 	return Passage{Hold: "segment:" + class.Segment, Why: "bounces"}
 }
+
+// Goes implements Gate.
+func (asking) Goes(*store.Entry, []string) {}
+
+// Goes implements Gate.
+func (segmentGate) Goes(*store.Entry, []string) {}

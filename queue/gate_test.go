@@ -253,3 +253,6 @@ func TestCanaryOfParkedMailEnds(t *testing.T) {
 		}
 	})
 }
+
+// Goes implements Gate.
+func (*cohorts) Goes(*store.Entry, []string) {}
