@@ -9,6 +9,7 @@ import (
 	"github.com/seguemta/segue/mta/api"
 	"github.com/seguemta/segue/mta/event"
 	"github.com/seguemta/segue/mta/wilson"
+	"github.com/seguemta/segue/queue/store"
 	"github.com/seguemta/segue/reputation/breaker"
 )
 
@@ -150,6 +151,9 @@ func (c *checkup) cohortAlarm(s *breaker.State, h *api.CohortHealth, found []bre
 		a.What = "its canary failed: mail to those who are not proven is held"
 	case stateHalfOpen:
 		t := s.Trial.Counts
+		if t.Admitted == 0 && !c.waits(s) {
+			return false // a campaign that is over, a list that nobody mails: it would be an alarm for ever
+		}
 		a.Level, a.What = api.LevelSlowed, fmt.Sprintf("a part of its mail is tried (%s of %s ended), the rest is held", wilson.Count(t.Concluded), wilson.Count(t.Admitted))
 	case stateOverridden:
 		a.Level, a.What = api.LevelWarning, "its mail goes whatever the evidence"
@@ -163,6 +167,12 @@ func (c *checkup) cohortAlarm(s *breaker.State, h *api.CohortHealth, found []bre
 	}
 	c.alarm(a)
 	return true
+}
+
+// waits reports whether mail is held for a cohort, or may be.
+func (c *checkup) waits(s *breaker.State) bool {
+	list, err := c.m.mail.Parked(breaker.HoldName(s.Kind, s.Name), store.ID{}, 1)
+	return err != nil || len(list) > 0
 }
 
 // worstOf is the finding that is nearest to holding mail; nil where all are good.

@@ -145,11 +145,30 @@ func (p *Policy) retry(s *State, now time.Time) []Act {
 	case empty:
 		s.begin(now, s.Trial.Size)
 		a = s.act(now, Act{Kind: TriedAgain, Note: why})
+	case undecided:
+		if at := p.unlucky(s); at.IsZero() || now.Before(at) {
+			return nil
+		}
+		s.begin(now, 0) // how many wait is told anew: where nobody does, nobody is tried again
+		a = s.act(now, Act{Kind: TriedAgain, Note: "none of the few who wait was of the sample"})
 	default:
 		return nil
 	}
 	a.Counts = &counts
 	return []Act{a}
+}
+
+// few is of how many who wait a random half may be nobody: of twenty it is once in a million.
+const few = 20
+
+// unlucky is when others are tried, because nobody of the few who wait for a half-open breaker has left;
+// the zero time = never.
+func (p *Policy) unlucky(s *State) time.Time {
+	t := s.Trial
+	if s.Phase != HalfOpen || t.Counts.Admitted > 0 || t.Size == 0 || t.Size > few {
+		return time.Time{}
+	}
+	return t.Begun.Add(p.After)
 }
 
 // close lets everything go.
@@ -225,6 +244,7 @@ func (p *Policy) Next(s *State, now time.Time) time.Time {
 		see(t.Started.Add(p.After))
 		see(t.Started.Add(p.Unknown))
 	}
+	see(p.unlucky(s))
 	return next
 }
 
@@ -238,8 +258,13 @@ func (p *Policy) Due(s *State, now time.Time) bool {
 		return false
 	case s.Phase == Open:
 		return !now.Before(s.Until)
+	case t == nil:
+		return false
+	case t.Started.IsZero():
+		at := p.unlucky(s)
+		return !at.IsZero() && !now.Before(at)
 	default:
-		return t != nil && !t.Started.IsZero() && !now.Before(t.Started.Add(p.After))
+		return !now.Before(t.Started.Add(p.After))
 	}
 }
 
