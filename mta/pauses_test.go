@@ -18,7 +18,8 @@ func TestPauseIsExplained(t *testing.T) {
 		w.change = yahoo("")
 		w.run()
 		end := time.Now().Add(3 * time.Hour).UTC()
-		w.submit("", "ann@dest.example")
+		w.submit("", "ann@dest.example") // so that it is known whose mail it is
+		time.Sleep(time.Minute)
 		for _, tt := range []struct {
 			pause api.Pause
 			text  string
