@@ -83,9 +83,9 @@ func (it *Item) expired(m *Machine) bool {
 
 // setAside takes the first item out of a queue while it stays on disk.
 func (m *Machine) setAside(q *queue, state flightState) {
-	id := q.at(0).ID
+	it := *q.at(0)
 	m.drop(q, 0)
-	m.fly(q.b, id, state)
+	m.fly(q.b, it.ID, state).item = it
 	m.settle(q)
 }
 

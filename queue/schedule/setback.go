@@ -2,7 +2,11 @@
 
 package schedule
 
-import "time"
+import (
+	"cmp"
+	"slices"
+	"time"
+)
 
 // setBack follows a clock that was set back: what the machine measured from its
 // own now (back-off, rates, idle connections, lookups) goes on as long as it
@@ -29,6 +33,30 @@ func (m *Machine) setBack(f *SetBack) {
 	}
 	for _, c := range m.conns {
 		c.since = before(c.since, f.By)
+	}
+	for _, s := range m.sourceList {
+		m.refreshSource(s) // a pause that was over may not be over now, and must end once more
+	}
+	m.unexpire()
+}
+
+// unexpire gives back to their backlogs those that have not expired by the new clock:
+// nobody else does before they have.
+func (m *Machine) unexpire() {
+	var list []ID
+	for id, fl := range m.flights {
+		if fl.state == flightExpired && fl.to == nil && !fl.item.expired(m) {
+			list = append(list, id)
+		}
+	}
+	slices.SortFunc(list, func(a, b ID) int {
+		return cmp.Or(cmp.Compare(a.Message, b.Message), cmp.Compare(a.Recipient, b.Recipient))
+	})
+	for _, id := range list {
+		fl := m.flights[id]
+		b, it := fl.b, fl.item
+		m.land(id, fl)
+		m.put(b, &it)
 	}
 }
 

@@ -122,6 +122,7 @@ func (m *Machine) refreshPath(p *path) {
 		return
 	}
 	m.markSite(p.site)
+	m.timeBackoff(p)
 	if u := m.pathUsable(p); u != p.usable {
 		p.usable = u
 		for _, l := range p.site.lanes {
@@ -129,9 +130,21 @@ func (m *Machine) refreshPath(p *path) {
 		}
 	}
 	if !p.usable {
-		if _, rests := p.resting(m.now); rests { // also one that was backing off before
+		if r, rests := p.resting(m.now); rests { // also one that was backing off before
+			if t := &p.source.timer; !r.until.IsZero() && (t.slot == 0 || r.until.Before(t.at)) {
+				m.set(t, r.until)
+			}
 			m.rested(p)
 		}
+	}
+}
+
+// timeBackoff sets the timer for the end of a back-off. It is asked wherever a back-off
+// is in the way (and a rest is timed where it is), for one that was over may not be over
+// any more: the clock steps back a little without a word.
+func (m *Machine) timeBackoff(p *path) {
+	if p.until.After(m.now) {
+		m.set(&p.timer, p.until)
 	}
 }
 
@@ -166,6 +179,9 @@ func (m *Machine) canDial(p *path, wait bool) bool {
 	g := p.gate
 	switch {
 	case p.until.After(m.now), p.failures > 0 && p.dialling > 0:
+		if wait {
+			m.timeBackoff(p)
+		}
 		return false // the path's timer or the probe's end wakes the site
 	case g.open >= g.limit(&m.o):
 		m.waitFor(&g.connWait, p, wait)
@@ -262,6 +278,9 @@ func (m *Machine) inNeed(w *waitq) bool {
 		}
 		w.q.pop()
 		p.waiting[w.kind] = false
+		if !p.dead {
+			m.timeBackoff(p)
+		}
 	}
 	return false
 }

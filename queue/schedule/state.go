@@ -268,7 +268,7 @@ type flight struct {
 	conn  *conn // sending
 	b     *backlog
 	to    *backlog // of the retry that waits for the conclusion
-	item  Item
+	item  Item     // the retry, or who was set aside as it stands on disk
 }
 
 func (p Position) before(o Position) bool {
