@@ -101,12 +101,13 @@ func (m *Machine) choose(l *lane, it *Item) (best *claim, over bool) {
 }
 
 // robin picks among the claims that are wanted, have a connection and, where they
-// spend a budget, a lease.
+// spend a budget, a lease. Only where none has a connection do their paths stand in line:
+// to make room for one could close the connection of another.
 func (m *Machine) robin(l *lane, wanted func(*claim) bool) *claim {
 	list, sum := m.candidate[:0], 0
 	for i := range l.claims {
 		c := &l.claims[i]
-		if c.path.usable && wanted(c) && m.connected(c.path) && (c.state != claimHolding || c == l.free || m.leased(c)) {
+		if c.path.usable && wanted(c) && m.connected(c.path, false) && (c.state != claimHolding || c == l.free || m.leased(c)) {
 			list = append(list, c)
 			sum += c.member.weight
 		}
@@ -121,14 +122,20 @@ func (m *Machine) robin(l *lane, wanted func(*claim) bool) *claim {
 	}
 	if best != nil {
 		best.member.current -= sum
+		return best
 	}
-	return best
+	for i := range l.claims {
+		if c := &l.claims[i]; c.path.usable && wanted(c) {
+			m.connected(c.path, true)
+		}
+	}
+	return nil
 }
 
 // connected reports whether a path has a connection, or may open one, right
-// now; where not, the path stands in line.
-func (m *Machine) connected(p *path) bool {
-	return m.rateReady(p, true) && (len(p.idle) > 0 || m.canDial(p, true))
+// now; where not, the path stands in line if wait is set.
+func (m *Machine) connected(p *path, wait bool) bool {
+	return m.rateReady(p, wait) && (len(p.idle) > 0 || m.canDial(p, wait))
 }
 
 // chooseTransactional takes a warm source if there is one, else a budgeted one
