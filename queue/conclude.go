@@ -129,11 +129,33 @@ func (q *Queue) landed(id store.ID, w *waiting, goesOn bool) {
 	case goesOn:
 		done := w.done
 		if done == nil {
-			done = q.logged("act after an attempt")
+			done = q.later(id, w.act)
 		}
 		q.apply(id, w.act, done)
 	case w.done != nil:
 		w.done(ErrNotFound)
+	}
+}
+
+// later carries out an act that nobody waits for, but that was promised, when
+// nobody else changes its recipient any more.
+func (q *Queue) later(id store.ID, a *act) func(error) {
+	log := q.logged("act after an attempt")
+	return func(err error) {
+		log(err)
+		if !errors.Is(err, errBusy) {
+			return
+		}
+		q.mail.act(func(time.Time) {
+			if q.soft.Err() != nil {
+				return
+			}
+			q.wg.Go(func() {
+				if wait(q.soft, busyWait) == nil {
+					q.apply(id, a, q.later(id, a))
+				}
+			})
+		})
 	}
 }
 
