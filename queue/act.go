@@ -4,6 +4,7 @@ package queue
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -35,6 +36,9 @@ type act struct {
 
 // errBusy says that another change of the same recipient is under way.
 var errBusy = errors.New("recipient is being changed")
+
+// errUnread says that the disk could not be read: nothing has begun.
+var errUnread = errors.New("recipient cannot be read")
 
 // await leaves an act with a recipient in flight. Of two acts the later holds,
 // but one that ends the recipient holds against one that does not.
@@ -83,8 +87,12 @@ func (q *Queue) apply(id store.ID, a *act, done func(error)) {
 			return
 		}
 		r, err := q.store.Recipient(id)
+		if errors.Is(err, store.ErrStale) {
+			done(ErrNotFound)
+			return
+		}
 		if err != nil {
-			done(notFound(err))
+			done(fmt.Errorf("%w: %w", errUnread, err))
 			return
 		}
 		if q.owned.unheard(&r) {
@@ -266,23 +274,31 @@ func (q *Queue) answered(what, domain string, class schedule.ClassID, it schedul
 			q.mail.act(func(now time.Time) {
 				q.machine.Step(now, schedule.Gone{Domain: domain, Class: class, ID: it.ID})
 			})
+		case errors.Is(err, errUnread):
+			q.mail.act(func(time.Time) { q.giveBack(domain, class, it) })
 		default:
-			q.mail.act(func(time.Time) {
-				if q.soft.Err() == nil {
-					q.wg.Go(func() { q.giveBack(domain, class, it) })
-				}
-			})
+			// It could not be written, and the machine has it again.
 		}
 	}
 }
 
-// giveBack returns a recipient to its lane after a moment.
+// giveBack returns a recipient to its lane after a moment, in which nobody else
+// changes it: who had moved or concluded it meanwhile would find it in two places.
 func (q *Queue) giveBack(domain string, class schedule.ClassID, it schedule.Item) {
-	if wait(q.soft, lagWait) == nil {
+	id := store.ID(it.ID)
+	if q.owned.changed[id] || q.soft.Err() != nil {
+		return // whoever changes it tells the machine
+	}
+	q.owned.changed[id] = true
+	q.wg.Go(func() {
+		if wait(q.soft, lagWait) != nil {
+			return
+		}
 		q.mail.act(func(now time.Time) {
+			q.owned.settled(domain, class, id)
 			q.machine.Step(now, schedule.Queued{Domain: domain, Class: class, Item: it})
 		})
-	}
+	})
 }
 
 func (q *Queue) logged(what string) func(error) {
