@@ -183,13 +183,8 @@ func (q *Queue) write(tx *store.Tx, id store.ID, r store.Recipient, a *act) (*st
 			next.Hold, e.Reason = p.Hold, p.Why
 		}
 	case event.Released:
-		switch {
-		case a.back != nil:
-			a.back.bring(&next, tx.Now())
-		case a.hold != "":
-			next.Hold = ""
-		default:
-			next.Hold, next.Due, next.Wait, next.Base = "", tx.Now(), "", time.Time{}
+		if !a.release(&next, tx.Now()) {
+			return &r, nil
 		}
 	case event.Relaned:
 		next.Class, _ = tx.Class(a.class)
@@ -212,6 +207,22 @@ func (q *Queue) write(tx *store.Tx, id store.ID, r store.Recipient, a *act) (*st
 	next = tx.Put(id, r, next)
 	tx.Event(&e)
 	return &next, nil
+}
+
+// release lets a recipient go that is held or waits. It reports whether that changes anything.
+func (a *act) release(r *store.Recipient, now time.Time) bool {
+	switch {
+	case a.back != nil:
+		if !a.back.moves(r, now) {
+			return false // the new clock has written it since it was read
+		}
+		a.back.bring(r, now)
+	case a.hold != "":
+		r.Hold = ""
+	default:
+		r.Hold, r.Due, r.Wait, r.Base = "", now, "", time.Time{}
+	}
+	return true
 }
 
 // ask ends a wait for the policy of a lane that a recipient leaves: the policy of

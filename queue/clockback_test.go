@@ -82,3 +82,40 @@ func TestClockSetBackDoesNotStopTheCutOfTheLog(t *testing.T) {
 		r.stop()
 	})
 }
+
+// A retry that is written by the new clock while what waits is brought forward is not
+// brought forward itself.
+func TestClockSetBackLeavesWhatTheNewClockWrote(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t testing.TB, w *world, r *running) {
+		w.answers(func(*store.Entry) Outcome { return deferred("later") })
+		id := r.send("a")
+		r.deferredAll([]store.ID{id})
+		old := r.record(id)
+		w.clock.set(-5 * time.Hour)
+		last, _ := r.st.Durable()
+		back := setBack{From: w.clock.now().Add(5 * time.Hour), By: 5 * time.Hour, Sequence: last}
+		if !back.moves(&old, w.clock.now()) {
+			t.Fatal("the retry would not be brought forward")
+		}
+		due := w.clock.now().Add(10 * time.Minute)
+		err := r.st.Commit(t.Context(), func(tx *store.Tx) error {
+			next := old
+			next.Due = due
+			tx.Put(id, old, next)
+			tx.Event(&event.Event{Kind: event.Deferred, Message: id.Message, Recipient: id.Recipient})
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		r.apply(id, &act{kind: event.Released, back: &back}, func(err error) { done <- err })
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		if wait := r.record(id).Due.Sub(due); wait != 0 {
+			t.Errorf("the retry was moved by %v", wait)
+		}
+	})
+}
