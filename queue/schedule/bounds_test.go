@@ -16,6 +16,7 @@ type bounds struct {
 	limits    map[pair]Limit
 	holds     map[Hold]bool
 	open      map[Conn]*opened
+	closing   map[Conn]bool        // asked to close
 	passed    map[gateID][]passing // since the gate's rate last changed
 }
 
@@ -41,7 +42,7 @@ type passing struct {
 func newBounds() *bounds {
 	return &bounds{
 		providers: map[string]DefineProvider{}, classes: map[ClassID]Class{}, limits: map[pair]Limit{},
-		holds: map[Hold]bool{}, open: map[Conn]*opened{}, passed: map[gateID][]passing{},
+		holds: map[Hold]bool{}, open: map[Conn]*opened{}, closing: map[Conn]bool{}, passed: map[gateID][]passing{},
 	}
 }
 
@@ -67,8 +68,10 @@ func (b *bounds) step(now time.Time, f Fact) {
 		clear(b.passed)
 	case ConnDown:
 		delete(b.open, f.Conn)
+		delete(b.closing, f.Conn)
 	case *ConnDown:
 		delete(b.open, f.Conn)
+		delete(b.closing, f.Conn)
 	}
 }
 
@@ -175,9 +178,15 @@ func (w *world) connections(g gateID) int {
 
 // checkRest checks that no connection rests above the number that a limit allows.
 func (w *world) checkRest() {
+	closing := map[gateID]int{}
+	for c := range w.closing {
+		if o := w.open[c]; o != nil {
+			closing[o.gate]++
+		}
+	}
 	for c, o := range w.open {
 		most := w.limits[o.gate.pair].Connections
-		if _, busy := w.trans[c]; !busy && most > 0 && w.connections(o.gate) > most {
+		if _, busy := w.trans[c]; !busy && !w.closing[c] && most > 0 && w.connections(o.gate)-closing[o.gate] > most {
 			w.t.Fatalf("connection %d of %s at %q rests, %d are open and %d allowed", c, o.gate.source, o.gate.provider, w.connections(o.gate), most)
 		}
 	}

@@ -142,9 +142,11 @@ func (c *chaos) caps() {
 	}
 }
 
-func (c *chaos) event() {
+func (c *chaos) event() { c.chaosEvent(c.r.IntN(28)) }
+
+func (c *chaos) chaosEvent(kind int) {
 	r := c.r
-	switch r.IntN(28) {
+	switch kind {
 	case 0, 1, 2, 3:
 		d, cl := fmt.Sprintf("d%d", r.IntN(9)), ClassID(1+r.IntN(12))
 		for range 1 + r.IntN(30) {

@@ -6,7 +6,10 @@ import "slices"
 
 // pages are the Loads of a chaos: each is read from the disk a while after it was
 // asked for and told a while after that, as the driver does it.
-type pages struct{ reading []*reading }
+type pages struct {
+	reading []*reading
+	changed map[ID]bool // who is on disk and about to be told
+}
 
 type reading struct {
 	load Load
@@ -38,7 +41,7 @@ func (c *chaos) turnPage() {
 		return
 	}
 	all := r.page.Items
-	items := slices.DeleteFunc(slices.Clone(all), func(it Item) bool { return r.left[it.ID] || c.flying[it.ID] })
+	items := slices.DeleteFunc(slices.Clone(all), func(it Item) bool { return r.left[it.ID] || c.flying[it.ID] || c.changed[it.ID] })
 	if len(items) == 0 && r.page.More {
 		r.load.After, r.read = position(&all[len(all)-1]), false
 		return
@@ -60,7 +63,7 @@ func (c *chaos) checkWindows() {
 		behind := 0
 		for i := range list {
 			it := &list[i]
-			if c.m.flights[it.ID] != nil || b != nil && b.knows(it.ID) {
+			if c.changed[it.ID] || c.m.flights[it.ID] != nil || b != nil && b.knows(it.ID) {
 				continue
 			}
 			behind++
