@@ -45,6 +45,10 @@ func (m *Machine) dispatch(l *lane, r *Ready) (left, sent bool) {
 		}
 		return true, false
 	}
+	if l.free != nil && !m.isFree(l.free, q.at(0)) {
+		l.free = nil // the day has ended, or the one for whom it was free has expired
+		m.markLane(l)
+	}
 	c, over := m.choose(l, q.at(0))
 	if c == nil {
 		if l.slot == 0 {
