@@ -145,8 +145,8 @@ func (d *driver) checkExpired() {
 }
 
 // lookAgain makes the machine look at everything when it has come to rest. Whatever it sends
-// then, it had forgotten. Leases are answered before, and whoever holds a claim on a budget
-// says again how much of it he could use: that may have become less.
+// then, it had forgotten, but for what spends a budget: how much of that others could use, and
+// so claim, is known as of when they were last asked.
 func (d *driver) lookAgain() {
 	m := d.m
 	for range 1000 {
@@ -154,11 +154,6 @@ func (d *driver) lookAgain() {
 			f()
 		}
 		d.leased = nil
-		for _, l := range m.laneList {
-			if slices.ContainsFunc(l.claims, func(c claim) bool { return c.state == claimHolding }) {
-				m.markLane(l)
-			}
-		}
 		if d.turn(); d.rests() {
 			break
 		}
@@ -180,13 +175,25 @@ func (d *driver) lookAgain() {
 	}
 	d.turn()
 	r := d.world.r
-	if len(r.Dial)+len(r.Send)+len(r.Fail) > 0 {
-		d.t.Fatalf("forgotten were %v %v %v", r.Dial, r.Send, r.Fail)
+	for _, t := range r.Dial {
+		d.checkForgotten(t.Transaction)
+	}
+	for _, t := range r.Send {
+		d.checkForgotten(t.Transaction)
+	}
+	if len(r.Fail) > 0 {
+		d.t.Fatalf("forgotten was %v", r.Fail)
 	}
 	for _, l := range r.Load {
 		if dry[backlogKey{l.Domain, l.Class}] {
 			d.t.Fatalf("forgotten was %v", l)
 		}
+	}
+}
+
+func (d *driver) checkForgotten(t Transaction) {
+	if len(t.Charges) == 0 {
+		d.t.Fatalf("forgotten was %v", t)
 	}
 }
 
