@@ -9,6 +9,7 @@ import (
 
 // newStepped is a world with one source and one domain.
 func newStepped(t *testing.T) *world {
+	t.Helper()
 	w := newWorld(t, Options{Backoff: []time.Duration{time.Minute}})
 	w.step(DefineSource{Name: "a1"})
 	w.step(DefinePool{Name: "p", Members: []Member{{Source: "a1", Weight: 1}}})
