@@ -80,3 +80,48 @@ func TestMailThatLosesItsSourceHidesNobody(t *testing.T) {
 		t.Errorf("%d of %d left, on disk are %v", len(w.sent), n-2, w.disk)
 	}
 }
+
+// Many retries are kept to a source that does not get through any more. They leave from the other one,
+// and so does what stands behind them on disk: long before their pins end.
+func TestRetriesOfASourceThatIsShutOutHoldUpNobody(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, Options{Window: 2})
+	for _, f := range []Fact{
+		DefineSource{Name: "a"},
+		DefineSource{Name: "b"},
+		DefinePool{Name: "p", Members: []Member{{Source: "a", Weight: 1}, {Source: "b", Weight: 1}}},
+		DefineClass{ID: 1, Class: Class{Pool: "p", Weight: 1}},
+	} {
+		w.step(f)
+	}
+	const pinned, others = 40, 20
+	for i := range uint64(pinned + others) {
+		it := Item{ID: ID{Message: i + 1}, Due: w.now.Add(time.Duration(i) * time.Millisecond), Queued: w.now}
+		if i < pinned {
+			it.Pin, it.PinUntil = "a", w.now.Add(4*time.Hour)
+		}
+		w.queue("a.test", 1, it)
+	}
+	end := w.now.Add(30 * time.Minute)
+	for w.now = w.now.Add(time.Second); w.now.Before(end); w.now = w.now.Add(10 * time.Second) {
+		for busy := true; busy; {
+			w.take()
+			busy = w.answer()
+			for _, d := range w.r.Dial {
+				if d.Source == "a" {
+					w.conclude(d.Conn, Concluded{}, w.now, true)
+					w.step(&ConnDown{Conn: d.Conn, Failed: true})
+					continue
+				}
+				w.step(&ConnUp{Conn: d.Conn})
+				w.conclude(d.Conn, Concluded{Usable: true}, time.Time{}, false)
+			}
+			for _, s := range w.r.Send {
+				w.conclude(s.Conn, Concluded{Usable: true}, time.Time{}, false)
+			}
+		}
+	}
+	if len(w.sent) != pinned+others {
+		t.Errorf("%d of %d left within half an hour", len(w.sent), pinned+others)
+	}
+}

@@ -131,8 +131,8 @@ func (m *Machine) queueFor(b *backlog, it *Item) *queue {
 	return q
 }
 
-// pinOf is the source an item keeps, or nil: the pin has ended, or its source
-// is gone from the pool or must rest.
+// pinOf is the source an item keeps, or nil: the pin has ended, or its source is gone
+// from the pool, must rest, or does not get through to the site.
 func (m *Machine) pinOf(b *backlog, it *Item) *source {
 	if it.Pin == "" || !it.PinUntil.After(m.now) || !it.PinUntil.After(it.Due) {
 		return nil
@@ -142,7 +142,7 @@ func (m *Machine) pinOf(b *backlog, it *Item) *source {
 		return nil
 	}
 	if site := b.domain.site; site != nil {
-		if _, rests := s.resting(m.now, site.key.provider, s.limits[site.key.provider]); rests {
+		if _, rests := s.resting(m.now, site.key.provider, s.limits[site.key.provider]); rests || site.shut(s, m.now) {
 			return nil
 		}
 	}

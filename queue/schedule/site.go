@@ -2,7 +2,10 @@
 
 package schedule
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 func (m *Machine) site(key siteKey) *site {
 	s := m.sites[key]
@@ -135,8 +138,20 @@ func (m *Machine) refreshPath(p *path) {
 				m.set(t, r.until)
 			}
 			m.rested(p)
+		} else if p.shut(m.now) {
+			m.rested(p)
 		}
 	}
+}
+
+// shut reports whether a source failed to connect to a site twice in a row and backs off.
+// Mail is not kept to it meanwhile: it might leave from another source, and while much of
+// it waits in memory none is read that would.
+func (p *path) shut(now time.Time) bool { return p.failures > 1 && p.open == 0 && p.until.After(now) }
+
+func (s *site) shut(src *source, now time.Time) bool {
+	i := slices.IndexFunc(s.paths, func(p *path) bool { return p.source == src })
+	return i >= 0 && s.paths[i].shut(now)
 }
 
 // timeBackoff sets the timer for the end of a back-off. It is asked wherever a back-off
@@ -148,7 +163,7 @@ func (m *Machine) timeBackoff(p *path) {
 	}
 }
 
-// rested frees the mail that is kept to a source which must rest now, and lets
+// rested frees the mail that is kept to a source which must rest now or is shut out, and lets
 // lanes see whether anybody else may send their mail today.
 func (m *Machine) rested(p *path) {
 	for _, l := range p.site.lanes { // lanes are only marked here: none is dropped
