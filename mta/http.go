@@ -4,7 +4,6 @@ package mta
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -31,7 +30,7 @@ func (e *Engine) makeHTTP() error {
 	address := e.c.HTTP.Address.String()
 	ln, err := e.o.Network.Listen(context.Background(), address)
 	if err != nil {
-		return fmt.Errorf("binding http %s: %w", address, err)
+		return bindError("http", address, err)
 	}
 	e.onStop("http "+address, func() error { return closed(ln.Close()) })
 	srv := httpapi.NewServer(handler, log)

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/seguemta/segue/config"
@@ -58,7 +59,7 @@ func (e *Engine) makeListeners() error {
 		}
 		ln, err := e.o.Network.Listen(context.Background(), l.Address.String())
 		if err != nil {
-			return fmt.Errorf("binding listener %s: %w", l.Address, err)
+			return bindError("listener", l.Address.String(), err)
 		}
 		e.onStop("listener "+l.Address.String(), func() error { return closed(ln.Close()) })
 		e.servers = append(e.servers, &server{
@@ -67,6 +68,20 @@ func (e *Engine) makeListeners() error {
 		})
 	}
 	return nil
+}
+
+// bindError says what an operator does about an address that cannot be listened at.
+func bindError(what, address string, err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("binding %s %s: the port is in use by another program, or by another segue (ss -ltnp shows by which)", what, address)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("binding %s %s: this machine does not have this address (ip addr shows which it has)", what, address)
+	case errors.Is(err, os.ErrPermission):
+		return fmt.Errorf("binding %s %s: %w (a port below 1024 needs CAP_NET_BIND_SERVICE, which the systemd unit gives)", what, address, err)
+	default:
+		return fmt.Errorf("binding %s %s: %w", what, address, err)
+	}
 }
 
 func (e *Engine) newListener(l *config.Listener, accounts *submit.Accounts, bytes *smtpserver.Budget) (listener, error) {

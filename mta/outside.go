@@ -61,7 +61,7 @@ func (e *Engine) makePublic() error {
 	address := p.Address.String()
 	ln, err := e.o.Network.Listen(context.Background(), address)
 	if err != nil {
-		return fmt.Errorf("binding public %s: %w", address, err)
+		return bindError("public", address, err)
 	}
 	e.onStop("public "+address, func() error { return closed(ln.Close()) })
 	bounded := public.Limit(ln, p.MaxConnections)

@@ -26,6 +26,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync"
 	"syscall"
 
@@ -125,9 +126,14 @@ func isErrno(err error) bool {
 	return ok
 }
 
-// openError says what to do where it was the disk that did not let a store be opened.
+// openError says what to do where it was the system that did not let a store be opened.
 func openError(dir string, err error) error {
-	if isErrno(err) {
+	switch {
+	case errors.Is(err, syscall.EAGAIN): // how Pebble learns that its lock is taken
+		return fmt.Errorf("opening store %s: another process has it open: is segue running already? (each engine needs a data_dir of its own)", dir)
+	case errors.Is(err, os.ErrPermission):
+		return fmt.Errorf("opening store %s: %w (it and all in it must belong to the user that segue runs as)", dir, err)
+	case isErrno(err):
 		return fmt.Errorf("opening store %s: %w (%s)", dir, err, advice(err))
 	}
 	return fmt.Errorf("opening store %s: %w", dir, err)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -183,6 +184,21 @@ func TestOptionsRequired(t *testing.T) {
 		o.FS = vfs.NewMem()
 		if _, err := Open(o); err == nil {
 			t.Errorf("%+v was accepted", o)
+		}
+	}
+}
+
+// Who starts a second engine, or one as another user, reads what to do about it.
+func TestAnOpenThatIsDeniedSaysWhy(t *testing.T) {
+	t.Parallel()
+	for err, want := range map[error]string{
+		syscall.EAGAIN:  "opening store x/queue: another process has it open: is segue running already?",
+		syscall.EACCES:  "opening store x/queue: permission denied (it and all in it must belong to the user",
+		syscall.EIO:     "opening store x/queue: input/output error (the disk failed",
+		errors.New("?"): "opening store x/queue: ?",
+	} {
+		if got := openError("x/queue", err).Error(); !strings.HasPrefix(got, want) {
+			t.Errorf("%v: got %q, not %q", err, got, want)
 		}
 	}
 }
