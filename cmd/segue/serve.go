@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/seguemta/segue/config"
 	"github.com/seguemta/segue/mta"
@@ -33,6 +35,9 @@ func (c *serveCmd) Run(a *app) error {
 	for _, p := range problems {
 		log.Warn("configuration", slog.String("problem", p.String()))
 	}
+	// What is made holds mail and keys: as the unit has it, also where segue is started by hand.
+	syscall.Umask(0o077)
+	defer ignoreHangup(log)()
 	notify := notifier{socket: os.Getenv("NOTIFY_SOCKET"), log: log}
 	if err := mta.AwaitSpace(a.ctx, conf, log); err != nil || a.ctx.Err() != nil {
 		return err // nil where a signal ended the wait: nothing was begun
@@ -45,4 +50,22 @@ func (c *serveCmd) Run(a *app) error {
 	}
 	defer context.AfterFunc(a.ctx, func() { notify.send("STOPPING=1") })()
 	return engine.Run(a.ctx)
+}
+
+// ignoreHangup keeps the engine running at a SIGHUP, by which other servers are told to read their
+// configuration again, and says what does that here. Without, the process would end without a drain, and
+// systemd would take that for an end that was wanted.
+func ignoreHangup(log *slog.Logger) (stop func()) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	go func() {
+		for range hangups {
+			log.Warn("SIGHUP changes nothing: the configuration is read at the start, so restart for it; " +
+				"certificates are read again by themselves, rules by segue bounce reload and segue provider reload")
+		}
+	}()
+	return func() {
+		signal.Stop(hangups)
+		close(hangups)
+	}
 }
