@@ -72,7 +72,7 @@ func (e *engine) QueueShow(_ context.Context, id string) (api.QueueDetail, error
 	at := time.Date(2026, 11, 23, 4, 5, 6, 0, time.UTC)
 	return api.QueueDetail{QueueEntry: e.entry(0), Sender: "news@example.com", Size: 4096, Why: &api.Why{Text: "waits for 10m after a deferral"}, Events: []event.Event{
 		{Sequence: 1, Time: at, Kind: event.Accepted},
-		{Sequence: 2, Time: at.Add(time.Second), Kind: event.Deferred, Attempt: 1, Source: "a1", Host: "mx.example.test", Code: 451, Enhanced: "4.7.1", Reply: "later"},
+		{Sequence: 2, Time: at.Add(time.Second), Kind: event.Deferred, Attempt: 1, Source: "a1", Host: "mx.example.test", Code: 451, Enhanced: "4.7.1", Reply: "later", Class: "SpamBlock", Subject: "ip"},
 	}}, nil
 }
 

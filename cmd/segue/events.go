@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -32,6 +33,9 @@ const followEvery = time.Second
 
 // Run prints events, with --json one object a line.
 func (c *eventsTail) Run(a *app) error {
+	if err := checkKinds(c.Kind); err != nil {
+		return err
+	}
 	m, err := a.client()
 	if err != nil {
 		return err
@@ -105,15 +109,28 @@ func (c *eventsTail) print(a *app, e *event.Event) error {
 	return a.say("%s", strings.Join(words, " "))
 }
 
-// said is what the other server, or the engine, gave as the reason.
+// checkKinds refuses a misspelt kind, for which one would wait in vain.
+func checkKinds(kinds []string) error {
+	for _, k := range kinds {
+		if !slices.Contains(event.Kinds(), event.Kind(k)) {
+			return fmt.Errorf("--kind: no event is %q: there are %s", k, strings.Trim(fmt.Sprint(event.Kinds()), "[]"))
+		}
+	}
+	return nil
+}
+
+// said is what the other server, or the engine, gave as the reason. A reply stays in one piece, for
+// operators copy it into rules of their own; what the engine makes of it follows.
 func said(e *event.Event) string {
-	class := e.Class
-	if e.Subject != "" {
-		class += " (reputation of " + e.Subject + ")"
-	}
-	text := strings.Join(slices.DeleteFunc([]string{class, e.Enhanced, e.Reply, e.Reason}, func(s string) bool { return s == "" }), " ")
+	code, class := "", e.Class
 	if e.Code != 0 {
-		text = fmt.Sprintf("%d %s", e.Code, text)
+		code = strconv.Itoa(e.Code)
 	}
-	return strings.TrimSpace(text)
+	if e.Subject != "" {
+		class += ", reputation of " + e.Subject
+	}
+	if class != "" {
+		class = "[" + class + "]"
+	}
+	return strings.Join(slices.DeleteFunc([]string{code, e.Enhanced, e.Reply, class, e.Reason}, func(s string) bool { return s == "" }), " ")
 }

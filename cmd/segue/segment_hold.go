@@ -7,6 +7,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/seguemta/segue/config"
 	"github.com/seguemta/segue/mta/api"
 )
 
@@ -34,9 +35,6 @@ func (c *cohort) steer(a *app, action string, length time.Duration) error {
 	if act.Name == "" {
 		return errors.New("whose mail? give a segment, or --batch, or --campaign")
 	}
-	if length < 0 {
-		return errors.New("--for: it cannot end in the past")
-	}
 	if length > 0 {
 		act.Until = a.now().Add(length).UTC().Truncate(time.Second)
 	}
@@ -46,22 +44,22 @@ func (c *cohort) steer(a *app, action string, length time.Duration) error {
 
 type segmentHold struct {
 	cohort
-	For time.Duration `help:"For so long, such as 48h; by default until it is released." placeholder:"DURATION"`
+	For config.Duration `help:"For so long, such as 48h or 2d; by default until it is released." placeholder:"DURATION"`
 }
 
 // Run holds a cohort.
-func (c *segmentHold) Run(a *app) error { return c.steer(a, "hold", c.For) }
+func (c *segmentHold) Run(a *app) error { return c.steer(a, "hold", c.For.Std()) }
 
 type segmentRelease struct {
 	cohort
-	Override bool          `help:"Let its mail go whatever its evidence is, instead of judging it anew."`
-	For      time.Duration `help:"With --override, for so long; by default until it is released." placeholder:"DURATION"`
+	Override bool            `help:"Let its mail go whatever its evidence is, instead of judging it anew."`
+	For      config.Duration `help:"With --override, for so long, such as 48h or 2d; by default until it is released." placeholder:"DURATION"`
 }
 
 // Run lets a cohort go.
 func (c *segmentRelease) Run(a *app) error {
 	if c.Override {
-		return c.steer(a, "override", c.For)
+		return c.steer(a, "override", c.For.Std())
 	}
 	if c.For != 0 {
 		return errors.New("--for goes with --override: a release has no end")

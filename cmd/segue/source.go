@@ -4,11 +4,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
 
+	"github.com/seguemta/segue/config"
 	"github.com/seguemta/segue/mta/api"
 )
 
@@ -153,19 +153,16 @@ func (c *sourceShow) Run(a *app) error {
 }
 
 type sourcePause struct {
-	Name     string        `arg:"" help:"The source."`
-	Provider string        `help:"Only at this provider." placeholder:"NAME"`
-	For      time.Duration `help:"For so long, such as 2h; by default until it is resumed." placeholder:"DURATION"`
+	Name     string          `arg:"" help:"The source."`
+	Provider string          `help:"Only at this provider." placeholder:"NAME"`
+	For      config.Duration `help:"For so long, such as 2h or 3d; by default until it is resumed." placeholder:"DURATION"`
 }
 
 // Run pauses a source.
 func (c *sourcePause) Run(a *app) error {
-	if c.For < 0 {
-		return errors.New("--for: a pause cannot end in the past")
-	}
 	p := api.Pause{Source: c.Name, Provider: c.Provider, Until: api.UntilResumed()}
 	if c.For > 0 {
-		p.Until = a.now().Add(c.For).UTC().Truncate(time.Second)
+		p.Until = a.now().Add(c.For.Std()).UTC().Truncate(time.Second)
 	}
 	return a.order(func(ctx context.Context, m api.Methods) error { return m.PauseSource(ctx, p) }, c.Name+at(c.Provider)+" is paused "+a.paused(p.Until))
 }

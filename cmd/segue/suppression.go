@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seguemta/segue/config"
 	"github.com/seguemta/segue/mta/api"
 )
 
@@ -50,18 +51,18 @@ func (a *app) suppressions(list []api.Suppression) error {
 }
 
 type suppressionAdd struct {
-	Address  string        `arg:"" help:"The address."`
-	Scope    string        `default:"all" help:"all, stream:NAME, domain:NAME or list:NAME."`
-	Reason   string        `default:"manual" help:"Reason."`
-	Evidence string        `help:"What it rests on, such as a ticket." placeholder:"TEXT"`
-	For      time.Duration `help:"For so long, such as 720h; by default for good." placeholder:"DURATION"`
+	Address  string          `arg:"" help:"The address."`
+	Scope    string          `default:"all" help:"all, stream:NAME, domain:NAME or list:NAME."`
+	Reason   string          `default:"manual" help:"Reason."`
+	Evidence string          `help:"What it rests on, such as a ticket." placeholder:"TEXT"`
+	For      config.Duration `help:"For so long, such as 12h or 30d; by default for good." placeholder:"DURATION"`
 }
 
 // Run suppresses an address.
 func (c *suppressionAdd) Run(a *app) error {
 	s := api.Suppression{Address: c.Address, Scope: c.Scope, Reason: c.Reason, Evidence: c.Evidence}
 	if c.For > 0 {
-		s.Expires = a.now().Add(c.For).UTC().Truncate(time.Second)
+		s.Expires = a.now().Add(c.For.Std()).UTC().Truncate(time.Second)
 	}
 	return a.order(func(ctx context.Context, m api.Methods) error { return m.Suppress(ctx, s) }, c.Address+" is suppressed ("+c.Scope+")")
 }
@@ -113,17 +114,17 @@ func (c *suppressionUndo) Run(a *app) error {
 
 type suppressionImport struct {
 	importFile
-	Format string        `help:"sendgrid, mailgun, ses, postmark, generic, or list (no header: address, then expiry or reason, then scope); by default the columns tell." placeholder:"FORMAT"`
-	Reason string        `help:"Reason of every row; by default what the row says, else manual." placeholder:"REASON"`
-	Scope  string        `help:"Scope of rows that name none; by default marketing for complaints, unsubscribes and soft bounces, all for others." placeholder:"SCOPE"`
-	For    time.Duration `help:"For so long, such as 720h, where a row names no end; by default for good." placeholder:"DURATION"`
+	Format string          `help:"sendgrid, mailgun, ses, postmark, generic, or list (no header: address, then expiry or reason, then scope); by default the columns tell." placeholder:"FORMAT"`
+	Reason string          `help:"Reason of every row; by default what the row says, else manual." placeholder:"REASON"`
+	Scope  string          `help:"Scope of rows that name none; by default marketing for complaints, unsubscribes and soft bounces, all for others." placeholder:"SCOPE"`
+	For    config.Duration `help:"For so long, such as 12h or 30d, where a row names no end; by default for good." placeholder:"DURATION"`
 }
 
 // Run sends a suppression list to the engine.
 func (c *suppressionImport) Run(a *app) error {
 	in := api.SuppressionImport{Name: filepath.Base(c.File), Format: c.Format, Reason: c.Reason, Scope: c.Scope, DryRun: c.DryRun}
 	if c.For > 0 {
-		in.Expires = a.now().Add(c.For).UTC().Truncate(time.Second)
+		in.Expires = a.now().Add(c.For.Std()).UTC().Truncate(time.Second)
 	}
 	return show(a, func(ctx context.Context, m api.Methods) (api.Imported, error) {
 		return c.send(a, func(rows io.Reader) (api.Imported, error) { return m.ImportSuppressions(ctx, in, rows) })

@@ -61,6 +61,16 @@ const (
 	ClockSettled   Kind = "clock_settled"      // the wall clock is believed again; Reason. Times of later events may be earlier
 )
 
+// Kinds are all that there are, for who has to name one.
+func Kinds() []Kind {
+	return []Kind{
+		Accepted, Delivered, Deferred, Bounced, Expired, Suppressed, Dropped, Held, Released, Delayed, Relaned, Sampled,
+		DSN, Complained, Unsubscribed, NotSpam, SuppressAdded, SuppressLift, Engaged, CaseOpened, CaseOverdue, CaseClosed,
+		Overdraft, StageAdvanced, StageBack, StageHeld, StageReleased, SegmentIgnored, OutageBegan, OutageEnded,
+		SuppressUndone, Throttled, Breaker, ClockFrozen, ClockSettled,
+	}
+}
+
 // Final reports whether the kind ends a recipient's life in the queue.
 func (k Kind) Final() bool {
 	switch k {

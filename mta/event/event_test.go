@@ -12,6 +12,8 @@ import (
 	"go/token"
 	"math"
 	"reflect"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -237,4 +239,31 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("%x reads as %+v, which reads as %+v", raw, e, again)
 		}
 	})
+}
+
+// Each constant of the vocabulary is in Kinds, which an operator's spelling is held against.
+func TestKindsAreAll(t *testing.T) {
+	t.Parallel()
+	file, err := parser.ParseFile(token.NewFileSet(), "event.go", nil, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var declared []event.Kind
+	ast.Inspect(file, func(n ast.Node) bool {
+		v, ok := n.(*ast.ValueSpec)
+		if !ok || len(v.Values) != 1 {
+			return true
+		}
+		if kind, ok := v.Type.(*ast.Ident); ok && kind.Name == "Kind" {
+			name, err := strconv.Unquote(v.Values[0].(*ast.BasicLit).Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			declared = append(declared, event.Kind(name))
+		}
+		return true
+	})
+	if len(declared) == 0 || !slices.Equal(declared, event.Kinds()) {
+		t.Errorf("declared are %v, told are %v", declared, event.Kinds())
+	}
 }
