@@ -152,8 +152,16 @@ func (m methods) entry(e *store.Entry) api.QueueEntry {
 	c := m.mail.Class(e.Class)
 	return api.QueueEntry{
 		ID: e.ID.String(), Address: e.Address.String(), State: state(e, nil), Stream: c.Stream, Segment: c.Segment, Tier: c.Tier,
-		Pool: c.Pool, Plan: c.Plan, Queued: e.Queued, Due: e.Due, Expires: e.Expires, Attempts: e.Attempts, Reply: e.Reply, Hold: e.Hold,
+		Pool: c.Pool, Plan: c.Plan, Queued: e.Queued, Due: e.Due, Expires: e.Expires, Attempts: e.Attempts, Reply: coded(e.Code, e.Reply), Hold: e.Hold,
 	}
+}
+
+// coded is a reply with its code, without which "try again later" could be any server's or our own.
+func coded(code int, text string) string {
+	if code == 0 {
+		return text
+	}
+	return rfc5321.Reply{Code: code, Text: text}.String()
 }
 
 // QueueSummary implements api.Methods.
@@ -183,7 +191,7 @@ func (m methods) QueueShow(ctx context.Context, id string) (api.QueueDetail, err
 		last := s.Events[len(s.Events)-1]
 		d.QueueEntry = api.QueueEntry{
 			ID: s.ID.String(), Address: last.Address, State: s.State, Stream: last.Stream, Segment: last.Segment, Tier: last.Tier,
-			Pool: last.Pool, Plan: last.Plan, Campaign: last.Campaign, Queued: s.Events[0].Time, Attempts: last.Attempt, Reply: last.Reply,
+			Pool: last.Pool, Plan: last.Plan, Campaign: last.Campaign, Queued: s.Events[0].Time, Attempts: last.Attempt, Reply: coded(last.Code, last.Reply),
 		}
 		d.Sender, d.Size = last.Sender, last.Size
 		return d, nil
