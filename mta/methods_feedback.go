@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seguemta/segue/config"
 	"github.com/seguemta/segue/mta/api"
 	"github.com/seguemta/segue/mta/arf"
 	"github.com/seguemta/segue/mta/rfc5321"
@@ -130,7 +131,7 @@ func (f *feedback) named(in *api.Feedback) (store.ID, error) {
 	}
 	id, sent, err := f.mail.SentTo(a.Key(), f.now().Add(-f.kept), until)
 	if errors.Is(err, store.ErrNotFound) {
-		return id, &unresolved{noneSent, "nothing was delivered to the address in " + f.kept.String() + " before " + until.UTC().Format(time.RFC3339)}
+		return id, &unresolved{noneSent, "nothing was delivered to the address in the " + config.Duration(f.kept).String() + " before " + until.UTC().Format(time.RFC3339)}
 	}
 	return store.ID{Message: id.Message, Recipient: sent.Token}, err
 }

@@ -158,17 +158,34 @@ func (e endpoint) decode(r *http.Request, in any) error {
 		return nil
 	}
 	if mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || mediaType != "application/json" {
-		return api.Problem(http.StatusUnsupportedMediaType, "unsupported media type", "send application/json")
+		return api.Problem(http.StatusUnsupportedMediaType, "unsupported media type", "send JSON with the header Content-Type: application/json")
 	}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if err := d.Decode(in); err != nil {
-		return bad("bad body", strings.TrimPrefix(err.Error(), "json: "))
+		return bad("bad body", fault(err))
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return bad("bad body", "something follows the JSON value")
 	}
 	return nil
+}
+
+// fault is what is wrong with JSON, in its own words and not in those of Go's types.
+func fault(err error) string {
+	wrong, ok := errors.AsType[*json.UnmarshalTypeError](err)
+	switch {
+	case errors.Is(err, io.EOF):
+		return "there is none: send a JSON object"
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return "the JSON ends in the middle"
+	case ok && wrong.Field == "":
+		return fmt.Sprintf("it is of type %s: send a JSON object", wrong.Value)
+	case ok:
+		return fmt.Sprintf("%s is of type %s, which it cannot be: /api/v1/openapi.json has the types", wrong.Field, wrong.Value)
+	default:
+		return strings.TrimPrefix(err.Error(), "json: ")
+	}
 }
 
 // read takes the whole body, in time and within the limit.
