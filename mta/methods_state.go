@@ -187,7 +187,7 @@ func (m methods) PauseSource(ctx context.Context, p api.Pause) error {
 		return notFound("no source has the name " + p.Source + ": segue source ls shows them")
 	}
 	if p.Provider != "" && !slices.Contains(m.warm.providers, p.Provider) {
-		return notFound("there is no provider " + p.Provider + ": the source goes on as it was")
+		return noProvider(p.Provider, m.warm.providers)
 	}
 	if !p.Until.IsZero() && !p.Until.After(m.o.Now()) {
 		return api.Problem(http.StatusBadRequest, "the pause ends in the past", p.Until.Format(time.RFC3339))

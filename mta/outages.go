@@ -16,7 +16,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/seguemta/segue/config"
 	"github.com/seguemta/segue/mta/api"
 	"github.com/seguemta/segue/mta/event"
 	"github.com/seguemta/segue/queue/store"
@@ -262,8 +261,8 @@ func (m methods) UndoSuppressions(ctx context.Context, u api.Undo) (api.Undone, 
 		return api.Undone{}, api.Problem(http.StatusBadRequest, "bad span", "since and until are needed, and until is the later")
 	case u.Reason == "":
 		return api.Undone{}, api.Problem(http.StatusBadRequest, "reason is missing", "say why, for whoever reads the log")
-	case u.Provider != outage.Other && !slices.ContainsFunc(m.c.Providers, func(p config.Provider) bool { return p.Name == u.Provider }):
-		return api.Undone{}, notFound("there is no provider " + u.Provider)
+	case u.Provider != outage.Other && !slices.Contains(m.warm.providers, u.Provider):
+		return api.Undone{}, noProvider(u.Provider, m.warm.providers)
 	}
 	span := segment.Span{Provider: named(u.Provider), Since: u.Since, Until: u.Until}
 	n, err := m.people.Undo(ctx, span, "undone: "+u.Reason, u.DryRun)

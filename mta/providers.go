@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"net/http"
 	"slices"
@@ -41,13 +42,20 @@ func (m methods) Provider(_ context.Context, name string) (api.Provider, error) 
 	return t.provider(at), nil
 }
 
+// noProvider says which names there are: no command lists those at which nothing is in force.
+func noProvider(name string, all []string) error {
+	all = slices.DeleteFunc(slices.Clone(all), func(s string) bool { return s == "" || s == schedule.Other })
+	slices.Sort(all)
+	return notFound("no provider has the name " + name + ": there are " + strings.Join(append(all, schedule.Other), ", "))
+}
+
 // known is the provider of a name as events have it.
 func (t *throttles) known(name string) (string, error) {
 	if name == schedule.Other {
 		return "", nil
 	}
 	if _, ok := t.normals[name]; !ok || name == "" {
-		return "", notFound("no provider has the name " + name + ": segue provider ls shows them")
+		return "", noProvider(name, slices.Collect(maps.Keys(t.normals)))
 	}
 	return name, nil
 }

@@ -34,6 +34,6 @@ type tokensRotate struct{}
 // Run makes a new key.
 func (*tokensRotate) Run(a *app) error {
 	return show(a, func(ctx context.Context, m api.Methods) (api.TokenKeys, error) { return m.RotateTokens(ctx) }, func(k api.TokenKeys) error {
-		return a.say("key %d signs from now on, %d still verify: back up token.keys", k.Signing, len(k.Verifies))
+		return a.say("key %d signs from now on, and what %s signed is still understood: back up token.keys", k.Signing, plural(len(k.Verifies), "older key"))
 	})
 }
