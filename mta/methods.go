@@ -80,6 +80,9 @@ func limit(n int) int {
 
 // find reads the recipients that a query selects, and who is in flight.
 func (m methods) find(ctx context.Context, q api.QueueQuery) ([]store.Entry, map[store.ID]bool, error) {
+	if err := m.checkNames(&q); err != nil {
+		return nil, nil, err
+	}
 	flying, err := m.queue.Flying(ctx)
 	if err != nil {
 		return nil, nil, err

@@ -10,6 +10,7 @@ import (
 	"mime"
 	"net/http"
 	"net/mail"
+	"slices"
 	"strings"
 
 	"github.com/seguemta/segue/mta/admit"
@@ -45,6 +46,43 @@ func (m methods) QueueAct(ctx context.Context, act api.QueueAct) (api.QueueActed
 		return api.QueueActed{}, api.Problem(http.StatusBadRequest, "an order needs an id or a filter", "to reach the whole queue, say all")
 	}
 	return m.actAll(ctx, act.Query, order)
+}
+
+// checkNames refuses a filter with a name that neither the configuration nor any mail that was queued has: an order
+// that is misspelt would reach nobody and look done.
+func (m methods) checkNames(q *api.QueueQuery) error {
+	known := map[string][]string{}
+	add := func(kind, name string) { known[kind] = append(known[kind], name) }
+	for _, s := range m.c.Streams {
+		add("stream", s.Name)
+	}
+	for _, s := range m.c.Segments {
+		add("segment", s.Name)
+	}
+	for _, t := range m.c.Tiers {
+		add("tier", t.Name)
+	}
+	for _, p := range m.c.Pools {
+		add("pool", p.Name)
+	}
+	for _, c := range m.mail.Classes() {
+		add("stream", c.Stream)
+		add("segment", c.Segment)
+		add("tier", c.Tier)
+		add("pool", c.Pool)
+	}
+	for _, f := range [][2]string{{"stream", q.Stream}, {"segment", q.Segment}, {"tier", q.Tier}, {"pool", q.Pool}} {
+		if f[1] == "" || slices.Contains(known[f[0]], f[1]) {
+			continue
+		}
+		slices.Sort(known[f[0]])
+		there := slices.DeleteFunc(slices.Compact(known[f[0]]), func(s string) bool { return s == "" })
+		if len(there) == 0 {
+			there = []string{"none"}
+		}
+		return notFound("no " + f[0] + " has the name " + f[1] + ": there are " + strings.Join(there, ", "))
+	}
+	return nil
 }
 
 // actAll carries an order out on everything that a query selects.
