@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/seguemta/segue/mta/api"
@@ -191,12 +192,17 @@ func (m methods) QueueShow(ctx context.Context, id string) (api.QueueDetail, err
 	}
 	d := api.QueueDetail{Events: s.Events}
 	if s.State == "concluded" {
-		last := s.Events[len(s.Events)-1]
-		d.QueueEntry = api.QueueEntry{
-			ID: s.ID.String(), Address: last.Address, State: s.State, Stream: last.Stream, Segment: last.Segment, Tier: last.Tier,
-			Pool: last.Pool, Plan: last.Plan, Campaign: last.Campaign, Queued: s.Events[0].Time, Attempts: last.Attempt, Reply: coded(last.Code, last.Reply),
+		// What follows on the conclusion, a complaint or its case, says less of the message.
+		i := slices.IndexFunc(s.Events, func(e event.Event) bool { return e.Kind.Final() })
+		if i < 0 {
+			i = len(s.Events) - 1
 		}
-		d.Sender, d.Size = last.Sender, last.Size
+		end := &s.Events[i]
+		d.QueueEntry = api.QueueEntry{
+			ID: s.ID.String(), Address: end.Address, State: s.State, Stream: end.Stream, Segment: end.Segment, Tier: end.Tier,
+			Pool: end.Pool, Plan: end.Plan, Campaign: end.Campaign, Queued: s.Events[0].Time, Attempts: end.Attempt, Reply: coded(end.Code, end.Reply),
+		}
+		d.Sender, d.Size = end.Sender, end.Size
 		return d, nil
 	}
 	d.QueueEntry = m.entry(&store.Entry{ID: s.ID, Recipient: s.Record})

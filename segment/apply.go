@@ -304,7 +304,7 @@ func (t *tx) unsubscribeHash(e *event.Event) error {
 
 // evidence is what a person later reads to understand a suppression.
 func evidence(e *event.Event) string {
-	text := fmt.Sprintf("%s, message %d", e.Kind, e.Message)
+	text := fmt.Sprintf("%s, message %s.%d", e.Kind, messageID(e), e.Recipient)
 	if e.Code != 0 {
 		text += fmt.Sprintf(": %d %s", e.Code, e.Enhanced)
 	} else if e.Enhanced != "" {

@@ -74,10 +74,10 @@ func TestGuard(t *testing.T) {
 	}
 	have := d.listed(t)
 	a, b := have["a@g.example hard_bounce"], have["b@y.example hard_bounce"]
-	if !a.Expires.Equal(events[0].Time.Add(time.Hour)) || a.Evidence != "provisional, google is down; bounced, message 0: 550 5.1.1 no such user" {
+	if !a.Expires.Equal(events[0].Time.Add(time.Hour)) || a.Evidence != "provisional, google is down; bounced, message 0.0: 550 5.1.1 no such user" {
 		t.Errorf("in doubt: %+v", a)
 	}
-	if !b.Expires.IsZero() || b.Evidence != "bounced, message 0: 550 5.1.1 no such user" {
+	if !b.Expires.IsZero() || b.Evidence != "bounced, message 0.0: 550 5.1.1 no such user" {
 		t.Errorf("not in doubt: %+v", b)
 	}
 	g.err = errors.New("no")
@@ -127,7 +127,7 @@ func TestUndo(t *testing.T) {
 			t.Errorf("provisional: %+v", s)
 		}
 	}
-	if s := d.listed(t)["b@g.example hard_bounce"]; s.Evidence != "provisional, google is down; bounced, message 0: 550 5.1.1 no such user" {
+	if s := d.listed(t)["b@g.example hard_bounce"]; s.Evidence != "provisional, google is down; bounced, message 0.0: 550 5.1.1 no such user" {
 		t.Errorf("%s", s.Evidence)
 	}
 	if n, err := d.Undo(t.Context(), span, "undone", true); n != 2 || err != nil || len(d.listed(t)) != 8 {

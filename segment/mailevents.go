@@ -47,7 +47,7 @@ func (t *tx) mailEvent(id uint64, e *event.Event) error {
 		}
 	}
 	if e.Message != 0 {
-		properties["email_id"] = rule.TextValue(strings.ToUpper(strconv.FormatUint(e.Message, 36))) // as answers and operators write it
+		properties["email_id"] = rule.TextValue(messageID(e))
 	}
 	if e.Code != 0 {
 		properties["smtp_code"] = rule.NumberValue(float64(e.Code))
@@ -56,3 +56,6 @@ func (t *tx) mailEvent(id uint64, e *event.Event) error {
 		Name: name, Time: e.Time.UnixMicro(), Message: fmt.Sprintf("mail-%x-%d", t.epoch, e.Sequence), Properties: properties,
 	})
 }
+
+// messageID is the id of a message as answers and operators write it.
+func messageID(e *event.Event) string { return strings.ToUpper(strconv.FormatUint(e.Message, 36)) }
