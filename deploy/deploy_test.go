@@ -13,8 +13,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
@@ -81,24 +79,5 @@ func TestUnitIsHardened(t *testing.T) {
 	}
 	if out, ok := security(strings.Replace(unit, "\nCapabilityBoundingSet=", "\n#", 1)); ok {
 		t.Errorf("a unit with every capability passes:\n%s", out)
-	}
-}
-
-// TestManualNamesRealCommands holds the pages to the commands of the engine.
-func TestManualNamesRealCommands(t *testing.T) {
-	t.Parallel()
-	command := regexp.MustCompile("`segue ([a-z]+)")
-	known := strings.Fields(`serve check demo simulate bench queue segment contact suppression bounce pool source
-		warmup provider complaint events top clock doctor dns backup restore tokens health`)
-	pages, err := filepath.Glob("manual/*.md")
-	if err != nil || len(pages) < 3 {
-		t.Fatalf("%d pages of the manual, %v", len(pages), err)
-	}
-	for _, page := range append(pages, "prometheus/alerts.yml") {
-		for _, match := range command.FindAllStringSubmatch(read(t, page), -1) {
-			if !slices.Contains(known, match[1]) {
-				t.Errorf("%s: segue has no command %s", page, match[1])
-			}
-		}
 	}
 }
