@@ -240,7 +240,7 @@ type Rehearsal struct {
 	PrivateTargets []Prefix `toml:"private_targets" default:""`
 }
 
-// HTTP is the inside: API, console, /metrics, /healthz, /readyz.
+// HTTP is the inside: API, /metrics, /healthz, /readyz.
 type HTTP struct {
 	// Where to listen. The default can be reached from this machine only, and
 	// submission by HTTP and the operator's commands work without further settings.
