@@ -63,12 +63,15 @@ func (r routes) Resolve(ctx context.Context, domain string) queue.Route {
 	if err == nil {
 		return queue.Route{Site: t.Site, Provider: t.Provider, Until: bounded(t.Until, now, routeFor)}
 	}
-	route := queue.Route{Until: now.Add(routeRetry)}
+	route := queue.Route{Until: now.Add(routeRetry), Failure: err.Error()}
 	route.Reply.Text = err.Error()
 	if e, ok := errors.AsType[*mx.Error](err); ok {
 		route.Permanent, route.Reply, route.Until = e.Permanent(), e.Reply(), bounded(e.Until, now, routeRetry)
 		// The same reply means the same, whoever finds that the domain takes no mail.
 		route.Class, route.Verdict, _ = r.classify.Classify("", route.Reply)
+		if route.Failure = e.Reply().Text; e.Err != nil {
+			route.Failure += " (" + e.Err.Error() + ")"
+		}
 	}
 	return route
 }

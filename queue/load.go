@@ -82,7 +82,7 @@ func (q *Queue) resolve(domain string) {
 		q.startLookups()
 		q.routes.set(now, domain, route)
 		q.step(now, schedule.Resolved{
-			Domain: domain, Site: route.Site, Provider: route.Provider, Permanent: route.Permanent, Until: route.Until,
+			Domain: domain, Site: route.Site, Provider: route.Provider, Permanent: route.Permanent, Until: route.Until, Failure: route.Failure,
 		})
 	})
 }

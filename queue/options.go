@@ -108,7 +108,8 @@ type Resolver interface {
 // Route is the answer of a Resolver.
 type Route struct {
 	Site, Provider string
-	Permanent      bool // the domain takes no mail; Reply says why
+	Permanent      bool   // the domain takes no mail; Reply says why
+	Failure        string // why the lookup failed for now, for operators
 	Reply          rfc5321.Reply
 	Class, Verdict string // of the reply, where Permanent
 	Until          time.Time

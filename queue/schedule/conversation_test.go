@@ -291,7 +291,7 @@ func (w *world) fact(cmd string, p params) {
 		w.leases[k] = p.num("total", 0)
 		w.step(Leased{Key: k, Day: w.day(), Total: w.leases[k]})
 	case "resolved":
-		w.step(Resolved{Domain: p.keys[0], Site: p.m["site"], Provider: p.m["provider"], Permanent: p.has("permanent"), Until: w.clock(p, "until", time.Time{})})
+		w.step(Resolved{Domain: p.keys[0], Site: p.m["site"], Provider: p.m["provider"], Permanent: p.has("permanent"), Until: w.clock(p, "until", time.Time{}), Failure: p.m["failure"]})
 	case "gone":
 		k := backlogKey{p.m["domain"], ClassID(p.num("class", 1))}
 		id := parseID(p.m["id"])

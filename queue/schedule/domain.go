@@ -63,7 +63,7 @@ func (m *Machine) resolved(f *Resolved) {
 	if d == nil {
 		return
 	}
-	d.until = f.Until
+	d.until, d.failure = f.Until, f.Failure
 	switch {
 	case f.Site != "":
 		d.state = domainOK

@@ -76,6 +76,7 @@ type domain struct {
 	backlogs []*backlog
 	resting  bool // in Machine.resting
 	timer    timer
+	failure  string // why the last lookup failed
 }
 
 type siteKey struct{ name, provider string }

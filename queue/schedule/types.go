@@ -163,6 +163,7 @@ type (
 		Provider  string // "" = other
 		Permanent bool
 		Until     time.Time
+		Failure   string // why the lookup failed, for operators
 	}
 	// ConnUp says that a dialled connection greeted and works.
 	ConnUp struct{ Conn Conn }

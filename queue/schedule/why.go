@@ -92,10 +92,11 @@ func (m *Machine) whyDomain(name string) (Reason, bool) {
 	case d.state == domainOK && d.site != nil && valid:
 		return Reason{}, false
 	case d.state == domainFailed && valid:
-		return Reason{
-			Code: WhyDNS, Until: d.until, Expected: d.until,
-			Text: fmt.Sprintf("the lookup of %s's mail exchangers failed, tried again at %s", name, clock(d.until)),
-		}, true
+		text := fmt.Sprintf("the lookup of %s's mail exchangers failed, tried again at %s", name, clock(d.until))
+		if d.failure != "" {
+			text += ": " + d.failure
+		}
+		return Reason{Code: WhyDNS, Until: d.until, Expected: d.until, Text: text}, true
 	case d.state == domainPermanent && valid:
 		return Reason{Code: WhyDNS, Text: name + " takes no mail: it is about to bounce"}, true
 	}
