@@ -84,6 +84,9 @@ func (m methods) Suppress(ctx context.Context, s api.Suppression) error {
 	if err != nil {
 		return badRequest("the address cannot be read", err)
 	}
+	if err := m.checkScope(s.Scope); err != nil {
+		return err
+	}
 	added, err := m.people.Suppress(a, segment.Suppression{
 		Scope: s.Scope, Reason: s.Reason, Source: segment.SourceOperator, Evidence: s.Evidence, Expires: s.Expires,
 	})

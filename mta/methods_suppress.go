@@ -7,7 +7,10 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
+	"strings"
 
+	"github.com/seguemta/segue/config"
 	"github.com/seguemta/segue/mta/api"
 	"github.com/seguemta/segue/mta/event"
 	"github.com/seguemta/segue/mta/rfc5321"
@@ -39,7 +42,7 @@ func (m methods) Lift(ctx context.Context, s api.Suppression) error {
 	case err != nil:
 		return err
 	case len(lifted) == 0:
-		return notFound(a.String() + " is not suppressed in that scope")
+		return notFound(a.String() + " is not suppressed" + within(s.Scope))
 	}
 	return m.mail.Commit(ctx, func(tx *store.Tx) error {
 		for i := range lifted {
@@ -49,6 +52,26 @@ func (m methods) Lift(ctx context.Context, s api.Suppression) error {
 		}
 		return nil
 	})
+}
+
+func within(scope string) string {
+	if scope == "" {
+		return ""
+	}
+	return " in scope " + scope
+}
+
+// checkScope refuses a scope of a stream or domain that there is not: it would stop nothing. Lists come with mail
+// and imports, so that nobody knows all of them.
+func (m methods) checkScope(scope string) error {
+	if name, ok := strings.CutPrefix(scope, "stream:"); ok {
+		return m.checkNames(&api.QueueQuery{Stream: name})
+	}
+	name, ok := strings.CutPrefix(scope, "domain:")
+	if !ok || slices.ContainsFunc(m.c.Domains, func(d config.Domain) bool { return d.Name == name }) {
+		return nil
+	}
+	return notFound("no [[domain]] has the name " + name + ": the scope is of the domain that mail is sent as")
 }
 
 // ImportSuppressions implements api.Methods.
