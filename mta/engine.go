@@ -126,7 +126,7 @@ func (e *Engine) open() error {
 }
 
 func (e *Engine) openStores() error {
-	secrets, err := loadSecrets(string(e.c.SecretsDir))
+	secrets, err := openSecrets(string(e.c.SecretsDir))
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/seguemta/segue/mta/verp"
 )
@@ -27,6 +28,17 @@ const (
 type secrets struct {
 	tokens      *verp.Ring
 	suppression []byte
+}
+
+// openSecrets is loadSecrets with a word for who started segue as root first, or points data_dir where the
+// unit does not let it write.
+func openSecrets(dir string) (*secrets, error) {
+	s, err := loadSecrets(dir)
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+		return nil, fmt.Errorf("%w (secrets_dir, data_dir and all in them must belong to the user that segue runs as; under systemd, "+
+			"other places than /var/lib/segue need ReadWritePaths=)", err)
+	}
+	return s, err
 }
 
 func loadSecrets(dir string) (*secrets, error) {

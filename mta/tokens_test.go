@@ -254,3 +254,11 @@ func TestTokensUnsubscribe(t *testing.T) {
 		t.Errorf("%d events of two mails", n)
 	}
 }
+
+// A directory of another user, where not even root may write, is answered with whose it has to be.
+func TestSecretsThatMayNotBeWrittenSayWhoseTheyMustBe(t *testing.T) {
+	t.Parallel()
+	if _, err := openSecrets("/sys/segue/secrets"); err == nil || !strings.Contains(err.Error(), "must belong to the user that segue runs as") {
+		t.Errorf("got %v", err)
+	}
+}
