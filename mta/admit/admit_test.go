@@ -248,3 +248,19 @@ func FuzzAdmit(f *testing.F) {
 		}
 	})
 }
+
+// Go reads three charsets, mail has dozens. The name is not ours to read.
+func TestASenderMayHaveANameInAnyCharset(t *testing.T) {
+	d := newDesk(t)
+	for _, name := range []string{
+		"=?iso-2022-jp?B?GyRCJSIlKyEmJS8bKEI=?=", "=?windows-1251?Q?=CC=E0=E3=E0=E7=E8=ED?=", "=?GB2312?B?yczz0g==?= Shop", "=?iso-8859-15?Q?Caf=E9?=",
+		"\"=?koi8-r?B?7cHHwdrJzg==?=\"", "J\xf6rg", "\"J\xf6rg\"",
+	} {
+		if err := d.admit("From: "+name+" <news@example.com>\r\n\r\nx\r\n", "ann"); err != nil {
+			t.Errorf("%q: %v", name, err)
+		}
+		if err := d.admit("From: "+name+" <news@example.net>\r\n\r\nx\r\n", "ann"); err == nil {
+			t.Errorf("%q hides a domain that is not ours", name)
+		}
+	}
+}

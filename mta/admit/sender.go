@@ -4,6 +4,8 @@ package admit
 
 import (
 	"fmt"
+	"io"
+	"mime"
 	"net/mail"
 	"slices"
 	"strings"
@@ -18,7 +20,8 @@ func (a *Admitter) checkSender(d *draft) error {
 	if n != 1 {
 		return rfc5321.Refuse(554, rfc5321.EnhancedCode{5, 6, 0}, fmt.Sprintf("the message has %d From fields; RFC 5322 section 3.6 asks for one", n))
 	}
-	list, err := mail.ParseAddressList(value)
+	names := mail.AddressParser{WordDecoder: &mime.WordDecoder{CharsetReader: unread}}
+	list, err := names.ParseList(strings.ToValidUTF8(value, "?"))
 	if err != nil || len(list) == 0 {
 		return rfc5321.Refuse(554, rfc5321.EnhancedCode{5, 6, 0}, "the From field holds no address that can be read")
 	}
@@ -39,6 +42,10 @@ func (a *Admitter) checkSender(d *draft) error {
 	}
 	return nil
 }
+
+// unread leaves a name in a charset that Go does not know as it is: only the address behind
+// it is looked at.
+func unread(_ string, text io.Reader) (io.Reader, error) { return text, nil }
 
 func cutLast(address string) (local, domain string, ok bool) {
 	i := strings.LastIndexByte(address, '@')
