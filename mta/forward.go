@@ -42,10 +42,6 @@ type forwarder struct {
 	at   time.Time
 }
 
-// maxHops is how many servers a message may have passed: as many as RFC 5321 section 6.3
-// asks for.
-const maxHops = 100
-
 func newForwarder(e *Engine) *forwarder {
 	f := &forwarder{
 		domains: e.c.Domains, now: e.o.Now, log: e.log.With(slog.String("component", "feedback")),
@@ -77,7 +73,7 @@ func (f *forwarder) forward(ctx context.Context, in *inbound.Feedback) error {
 		count("automatic")
 		f.log.Info("mail of a program to postmaster or abuse ends here", slog.String("from", in.From.String()), slog.String("to", in.Recipient.String()))
 		return nil
-	case len(header.Values("Received")) > maxHops:
+	case len(header.Values("Received")) > admit.MaxHops:
 		count("loop")
 		return rfc5321.Refuse(554, rfc5321.EnhancedCode{5, 4, 6}, "the message goes in circles")
 	case f.to.IsZero():

@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/seguemta/segue/mta/admit"
 	"github.com/seguemta/segue/mta/arf"
 	"github.com/seguemta/segue/mta/mtatest"
 )
@@ -69,7 +70,7 @@ func TestRolesEndLoops(t *testing.T) {
 	if r := w.report(to, []byte(letter)); r.Code != 250 { // from the null sender
 		t.Errorf("a notification was answered %s", r)
 	}
-	if r := w.reportFrom("eve@dest.example", to, []byte(strings.Repeat("Received: from a by b\r\n", maxHops+1)+letter)); r.Code != 554 {
+	if r := w.reportFrom("eve@dest.example", to, []byte(strings.Repeat("Received: from a by b\r\n", admit.MaxHops+1)+letter)); r.Code != 554 {
 		t.Errorf("mail that goes in circles was answered %s", r)
 	}
 	for i, want := range []int{250, 250, 451} {

@@ -105,11 +105,19 @@ func fieldName(b []byte) bool {
 	return true
 }
 
-// checkHeader refuses a field that stands twice where RFC 5322 section 3.6 allows
+// MaxHops is how many servers a message may have passed: as many as RFC 5321 section 6.3
+// asks for.
+const MaxHops = 100
+
+// checkHeader refuses mail that goes in circles: a host that we send to may be one that sends
+// by us. And it refuses a field that stands twice where RFC 5322 section 3.6 allows
 // one. A reader sees one of the two and a filter the other, so large receivers
 // refuse such mail and verifiers of signatures do not look at it. From is checked
 // with the sender; Bcc does not leave.
 func (a *Admitter) checkHeader(d *draft) error {
+	if _, n := d.get("Received"); n > MaxHops {
+		return rfc5321.Refuse(554, rfc5321.EnhancedCode{5, 4, 6}, "the message goes in circles")
+	}
 	for _, name := range []string{"Date", "Sender", "Reply-To", "To", "Cc", "Message-ID", "In-Reply-To", "References", "Subject"} {
 		if _, n := d.get(name); n > 1 {
 			return rfc5321.Refuse(554, rfc5321.EnhancedCode{5, 6, 0}, fmt.Sprintf("the message has %d %s fields; RFC 5322 section 3.6 allows one", n, name))

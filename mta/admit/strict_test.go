@@ -3,8 +3,11 @@
 package admit
 
 import (
+	"errors"
 	"strings"
 	"testing"
+
+	"github.com/seguemta/segue/mta/rfc5321"
 )
 
 // Two fields that contradict each other must not be settled by their order: the
@@ -48,5 +51,17 @@ func TestARecipientNamedTwiceGetsOneMessage(t *testing.T) {
 	}
 	if n := len(d.got.Recipients); n != 2 {
 		t.Errorf("%d recipients", n)
+	}
+}
+
+func TestAMessageThatGoesInCirclesIsRefused(t *testing.T) {
+	d := newDesk(t)
+	hop := "Received: from a by b with ESMTP; Mon, 23 Nov 2026 09:00:00 +0000\r\n"
+	if err := d.admit(strings.Repeat(hop, MaxHops)+plain, "ann"); err != nil {
+		t.Errorf("a hundred hops: %v", err)
+	}
+	err := d.admit(strings.Repeat(hop, MaxHops+1)+plain, "ann")
+	if r, ok := errors.AsType[*rfc5321.Refusal](err); !ok || r.Reply.Code != 554 || r.Reply.Enhanced != (rfc5321.EnhancedCode{5, 4, 6}) {
+		t.Errorf("a hundred and one: %v", err)
 	}
 }
