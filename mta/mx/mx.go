@@ -83,7 +83,8 @@ type Options struct {
 	// where they lead to a private address.
 	Guard netx.Guard
 	// Self are our own names. Where one is among the exchangers of a domain, those
-	// of the same or worse preference are left out (RFC 5321 section 5.1).
+	// of the same or worse preference are left out (RFC 5321 section 5.1). One that has
+	// no MX is its own exchanger.
 	Self []string
 	// Rand shuffles; nil: a random seed.
 	Rand *rand.Rand
@@ -182,11 +183,14 @@ func (r *Router) Resolve(ctx context.Context, domain string) (Target, error) {
 	}, nil
 }
 
-// implicit routes a domain without MX to its own address, which must exist.
+// implicit routes a domain without MX to its own address, which must exist and not be ours.
 func (r *Router) implicit(ctx context.Context, domain string, noMX error) (Target, error) {
 	addrs, err := r.opts.Resolver.LookupAddrs(ctx, domain, resolve.Both)
 	if err != nil {
 		return Target{}, lookupError(domain, err)
+	}
+	if r.self[domain] {
+		return Target{}, &Error{Kind: Loop, Domain: domain, Until: addrs.Until}
 	}
 	hosts := []Host{{Name: domain, Port: r.opts.Port}}
 	t := Target{Site: domain, Provider: r.provider(domain, hosts), Hosts: hosts, Implicit: true, Until: addrs.Until}

@@ -45,6 +45,7 @@ ours.example.     IN MX 5 mx1.example.org.
 ours.example.     IN MX 10 us.example.com.
 ours.example.     IN MX 10 mx3.example.org.
 only-ours.example. IN MX 10 us.example.com.
+us.example.com.   IN A 203.0.112.8
 aliased.example.  IN MX 5 alias.example.org.
 alias.example.org. IN CNAME mx1.example.org.
 mx1.example.org.  IN A 203.0.112.1
@@ -153,6 +154,7 @@ func TestPermanentAndTemporary(t *testing.T) {
 			"nothing.example":   "no_address 550 5.4.4 nothing.example has neither a mail exchanger nor an address",
 			"literal.example":   "no_route 550 5.4.4 no mail exchanger of literal.example is a host name",
 			"only-ours.example": "loop 554 5.4.6 mail for only-ours.example loops back to this server",
+			"us.example.com":    "loop 554 5.4.6 mail for us.example.com loops back to this server",
 			"broken.example":    "dns 451 4.4.3 DNS gave no answer about broken.example",
 			"silent.example":    "dns 451 4.4.3 DNS gave no answer about silent.example",
 		} {
