@@ -55,7 +55,10 @@ func (c *Conn) dispatch(line []byte) []byte {
 		c.answer(reply)
 		return nil
 	}
-	text := string(line[:len(line)-2])
+	text := strings.TrimRight(string(line[:len(line)-2]), " ") // RFC 5321 section 4.1.1: white space at the end is tolerated
+	if len(text) < len(line)-2 {
+		line = []byte(text + "\r\n")
+	}
 	verb, arg, _ := strings.Cut(text, " ")
 	verb = strings.ToUpper(verb)
 	c.command = command{verb: verb}
