@@ -27,7 +27,7 @@ type certificate struct {
 
 	mu      sync.Mutex
 	current *tls.Certificate
-	stamp   [2]time.Time // of the files that current was read from, or that could not be read
+	stamp   [2]time.Time // of the files that current was read from
 	looked  time.Time
 }
 
@@ -67,13 +67,12 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if stamp == c.stamp {
 		return c.current, nil
 	}
-	c.stamp = stamp
 	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
-	if err != nil {
+	if err != nil { // looked at again in a minute: a mode that is put right leaves no trace in the stamps
 		c.log.Error("a renewed certificate cannot be read, the old one stays in use", slog.String("cert_file", c.certFile), slog.Any("error", err))
 		return c.current, nil
 	}
-	c.current = &pair
+	c.current, c.stamp = &pair, stamp
 	c.log.Info("a renewed certificate is in use", slog.String("cert_file", c.certFile), slog.Time("expires", pair.Leaf.NotAfter))
 	return c.current, nil
 }

@@ -151,3 +151,37 @@ func TestCertificateLifetime(t *testing.T) {
 		}
 	}
 }
+
+// TestCertificateIsReadOnceItCanBe: what keeps a file from being read, such as its mode,
+// can be put right without writing it again.
+func TestCertificateIsReadOnceItCanBe(t *testing.T) {
+	dir, now := t.TempDir(), time.Now()
+	writeCertificate(t, dir, now)
+	c, err := newCertificate(config.Path(dir+"/cert.pem"), config.Path(dir+"/cert.key"), func() time.Time { return now }, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, renewed := c.current, now.Add(time.Second)
+	writeCertificate(t, dir, renewed)
+	key, err := os.ReadFile(dir + "/cert.key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeAt(t, filepath.Join(dir, "cert.key"), "", renewed) // as good as a file that is not for us to read
+	if now = now.Add(certificateEvery); mustGet(t, c) != first {
+		t.Error("a certificate without its key is used")
+	}
+	writeAt(t, filepath.Join(dir, "cert.key"), string(key), renewed)
+	if now = now.Add(certificateEvery); mustGet(t, c) == first {
+		t.Error("the renewed certificate is not used, although it can be read by now")
+	}
+}
+
+func mustGet(t *testing.T, c *certificate) *tls.Certificate {
+	t.Helper()
+	pair, err := c.get(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pair
+}
