@@ -26,13 +26,24 @@ func isAnswer(h rfc5322.Header) bool {
 		strings.EqualFold(h.Get("Precedence"), "auto_reply") || h.Has("X-Autoreply") || h.Has("X-Autorespond") {
 		return true
 	}
-	subject := strings.ToLower(h.Get("Subject"))
+	return answerSubject(h.Get("Subject"))
+}
+
+// answerSubject reports a subject as programs put it before the one that they answer.
+func answerSubject(s string) bool {
+	subject := strings.ToLower(s)
 	for _, words := range []string{"automatic reply:", "auto reply:", "autoreply:", "auto-reply:", "auto:", "out of office:", "out of office autoreply", "automatische antwort:"} {
 		if strings.HasPrefix(subject, words) {
 			return true
 		}
 	}
 	return false
+}
+
+// repeats reports a subject that is that of our own mail: an answer to "Problem with your
+// delivery" speaks of none.
+func repeats(subject string) bool {
+	return answerSubject(subject) || strings.HasPrefix(strings.ToLower(subject), "re:")
 }
 
 // sesNotice is what Amazon SES sends through a topic of SNS with an address as its

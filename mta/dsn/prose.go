@@ -107,7 +107,7 @@ func isNotice(top *rfc5322.Part) bool {
 	if slices.ContainsFunc(h.Values("Return-Path"), func(s string) bool { return isNull(s) }) {
 		marks++
 	}
-	if failureSubject(h.Get("Subject")) {
+	if subject := h.Get("Subject"); failureSubject(subject) && !repeats(subject) {
 		marks++
 	}
 	if marks == 1 {

@@ -91,6 +91,14 @@ The error that the other server returned was: 554 554 5.7.1 Rejected (state 13).
 		},
 		{"an answer", "From: Ann <ann@example.net>\nSubject: Automatic reply: hello\n\nI am away. 550 5.1.1\n", "ann@example.net  answered 0 Automatic reply: hello"},
 		{
+			"an answer to mail about a delivery", "Return-Path: <>\nFrom: Ann <ann@example.net>\nSubject: Automatic reply: Problem with your delivery\n\nI am away. In urgent cases write to bob@example.net\n",
+			"ann@example.net  answered 0 Automatic reply: Problem with your delivery",
+		},
+		{
+			"an answer of Gmail", "Return-Path: <>\nX-Autoreply: yes\nFrom: Ann <ann@example.net>\nSubject: Re: Problem with your delivery\n\nI am away. In urgent cases write to bob@example.net\n",
+			"ann@example.net  answered 0 Re: Problem with your delivery",
+		},
+		{
 			"words where the status says nothing", "From: MAILER-DAEMON@x.example\nContent-Type: multipart/report; boundary=b\n\n--b\n\nann@example.net: 550 5.7.25 no reverse name\n\n--b\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; x\n\nFinal-Recipient: rfc822; ann@example.net\nAction: failed\nStatus: 5.0.0\n\n--b--\n",
 			"ann@example.net  failed 550 5.7.25 no reverse name",
 		},
