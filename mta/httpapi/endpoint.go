@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/seguemta/segue/mta/api"
 	"github.com/seguemta/segue/mta/netx"
@@ -160,6 +161,9 @@ func (e endpoint) decode(r *http.Request, in any) error {
 	if mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || mediaType != "application/json" {
 		return api.Problem(http.StatusUnsupportedMediaType, "unsupported media type", "send JSON with the header Content-Type: application/json")
 	}
+	if at := brokenUTF8(text); at >= 0 { // RFC 8259 section 8.1; the decoder would change what it cannot read, such as a raw message
+		return bad("bad body", fmt.Sprintf("octet %d is not UTF-8", at))
+	}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if err := d.Decode(in); err != nil {
@@ -186,6 +190,18 @@ func fault(err error) string {
 	default:
 		return strings.TrimPrefix(err.Error(), "json: ")
 	}
+}
+
+// brokenUTF8 is where a text stops being UTF-8; -1 = nowhere.
+func brokenUTF8(text []byte) int {
+	for at := 0; at < len(text); {
+		r, n := utf8.DecodeRune(text[at:])
+		if r == utf8.RuneError && n == 1 {
+			return at
+		}
+		at += n
+	}
+	return -1
 }
 
 // read takes the whole body, in time and within the limit.

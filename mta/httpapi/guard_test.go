@@ -142,6 +142,7 @@ func TestRefusals(t *testing.T) {
 		"a list":                 {request{method: "POST", url: "/api/v1/evidence", body: `[{}]`, header: isJSON}, 400, "it is of type array: send a JSON object"},
 		"another type":           {request{method: "POST", url: "/api/v1/queue/act", body: `{"reason":7}`, header: isJSON}, 400, "reason is of type number, which it cannot be"},
 		"two values":             {request{method: "POST", url: "/api/v1/queue/act", body: `{"action":"drop","id":"1"} {}`, header: isJSON}, 400, "something follows"},
+		"not UTF-8":              {request{method: "POST", url: "/api/v1/messages", body: "{\"to\":[\"a@x.test\"],\"raw\":\"caf\xe9\"}", header: isJSON}, 400, "octet 29 is not UTF-8"},
 		"unknown field":          {request{method: "POST", url: "/api/v1/queue/act", body: `{"action":"drop","al":true}`, header: isJSON}, 400, "unknown field"},
 		"unknown filter":         {request{method: "POST", url: "/api/v1/queue/act", body: `{"action":"drop","query":{"sement":"a"}}`, header: isJSON}, 400, "unknown field"},
 		"unknown action":         {request{method: "POST", url: "/api/v1/queue/act", body: `{"action":"eat","all":true}`, header: isJSON}, 400, "hold, release, drop, move, retry"},
