@@ -12,6 +12,27 @@ import (
 	"github.com/seguemta/segue/mta/api"
 )
 
+// foldAt is how long a line of a header should be at most (RFC 5322 section 2.1.1).
+const foldAt = 78
+
+// writeField writes a header field, folded at its blanks.
+func writeField(b *bytes.Buffer, name, value string) error {
+	b.WriteString(name + ":")
+	width := len(name) + 1
+	for word := range strings.SplitSeq(value, " ") {
+		if word != "" && width+1+len(word) > foldAt {
+			b.WriteString("\r\n")
+			width = 0
+		}
+		b.WriteString(" " + word)
+		if width += 1 + len(word); width > maxLine {
+			return fmt.Errorf("%s has a word that is longer than a line of %d octets", strings.ToLower(name), maxLine)
+		}
+	}
+	b.WriteString("\r\n")
+	return nil
+}
+
 // writeText writes the content of a message built from parts: text, HTML or both
 // as alternatives (RFC 2046 section 5.1.4), quoted-printable so that no line is
 // too long and no octet above 127.

@@ -3,6 +3,7 @@
 package mta
 
 import (
+	"mime"
 	"net/mail"
 	"strings"
 	"testing"
@@ -37,6 +38,56 @@ func TestRawMessagesAreAsCleanAsSubmittedOnes(t *testing.T) {
 	} {
 		if got, err := compose(&in, &mail.Address{}); err == nil {
 			t.Errorf("%+v became %q", in, got)
+		}
+	}
+}
+
+// A long subject is folded as RFC 5322 section 2.1.1 and RFC 2047 section 2 ask: a line of
+// over 998 octets is refused, or cut, on its way.
+func TestLongHeadersOfBuiltMessagesAreFolded(t *testing.T) {
+	for _, x := range []struct{ name, subject string }{
+		{"Shop", strings.Repeat("Скидки ", 60)}, {"Shop", strings.Repeat("sale ", 300)}, {strings.Repeat("Магазин ", 30), "x"}, {"Shop", "two  blanks " + strings.Repeat("and more ", 20) + " "},
+	} {
+		text, err := compose(&api.Message{Subject: x.subject, Text: "x", To: []string{"ann@dest.example"}}, &mail.Address{Name: x.name, Address: "news@example.com"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		header, _, _ := strings.Cut(string(text), "\r\n\r\n")
+		for line := range strings.SplitSeq(header, "\r\n") {
+			if len(line) > 78 || strings.TrimSpace(line) == "" {
+				t.Errorf("a line of %d octets: %.60q", len(line), line)
+			}
+		}
+		m, err := mail.ReadMessage(strings.NewReader(string(text)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		subject, err := new(mime.WordDecoder).DecodeHeader(m.Header.Get("Subject"))
+		if err != nil || strings.TrimSpace(subject) != strings.TrimSpace(x.subject) {
+			t.Errorf("the subject became %q, %v", subject, err)
+		}
+		if from, err := m.Header.AddressList("From"); err != nil || from[0].Name != x.name {
+			t.Errorf("the sender became %v, %v", from, err)
+		}
+	}
+	if got, err := compose(&api.Message{Subject: strings.Repeat("x", maxLine), Text: "x"}, &mail.Address{}); err == nil {
+		t.Errorf("a word that fits on no line became %.60q", got)
+	}
+}
+
+// What is sent without SMTPUTF8 has a header in ASCII.
+func TestDomainsOfBuiltMessagesAreASCII(t *testing.T) {
+	w := newTown(t)
+	w.zones.Replace(zone + "xn--bcher-kva.dest.example. 300 IN MX 10 mx.dest.example.\n")
+	w.run()
+	_, err := w.Methods().Submit(t.Context(), api.Message{From: "Shop <news@EXAMPLE.com>", To: []string{" info@Bücher.dest.example "}, Text: "x", Stream: "transactional"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	header, _, _ := strings.Cut(string(w.arrived(1).Data), "\r\n\r\n")
+	for _, want := range []string{"\r\nTo: <info@xn--bcher-kva.dest.example>\r\n", "\r\nFrom: \"Shop\" <news@example.com>\r\n"} {
+		if !strings.Contains(header, want) {
+			t.Errorf("%q is not in\n%s", want, header)
 		}
 	}
 }

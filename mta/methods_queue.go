@@ -161,6 +161,7 @@ func (m methods) Submit(ctx context.Context, in api.Message) (api.Submitted, err
 	if env.From, err = rfc5321.ParseAddress(from.Address); err != nil {
 		return api.Submitted{}, badRequest("from cannot be read", err)
 	}
+	from.Address = from.Address[:strings.LastIndexByte(from.Address, '@')+1] + env.From.Domain
 	if len(in.To) == 0 || len(in.To) > 1000 {
 		return api.Submitted{}, api.Problem(http.StatusBadRequest, "to needs 1 to 1000 addresses", "")
 	}
@@ -170,6 +171,10 @@ func (m methods) Submit(ctx context.Context, in api.Message) (api.Submitted, err
 			return api.Submitted{}, badRequest(fmt.Sprintf("recipient %q cannot be read", to), err)
 		}
 		env.To = append(env.To, a)
+	}
+	in.To = make([]string, len(env.To)) // as SMTP writes them: a domain in UTF-8 would make the header SMTPUTF8
+	for i, a := range env.To {
+		in.To[i] = a.String()
 	}
 	if env.Data, err = compose(&in, from); err != nil {
 		return api.Submitted{}, badRequest("the message cannot be built", err)
@@ -216,7 +221,12 @@ func compose(in *api.Message, from *mail.Address) ([]byte, error) {
 	if strings.ContainsAny(in.Subject, "\r\n") {
 		return nil, errors.New("subject holds a line end")
 	}
-	fmt.Fprintf(&b, "From: %s\r\nTo: %s\r\nSubject: %s\r\nMIME-Version: 1.0\r\n", from, visible(in.To), mime.QEncoding.Encode("utf-8", in.Subject))
+	for _, f := range [][2]string{{"From", from.String()}, {"To", visible(in.To)}, {"Subject", mime.QEncoding.Encode("utf-8", in.Subject)}} {
+		if err := writeField(&b, f[0], f[1]); err != nil {
+			return nil, err
+		}
+	}
+	b.WriteString("MIME-Version: 1.0\r\n")
 	writeText(&b, in)
 	return b.Bytes(), nil
 }
@@ -224,7 +234,7 @@ func compose(in *api.Message, from *mail.Address) ([]byte, error) {
 // visible is the To field: one recipient by name, several not to each other.
 func visible(to []string) string {
 	if len(to) == 1 {
-		return "<" + strings.TrimSpace(to[0]) + ">"
+		return "<" + to[0] + ">"
 	}
 	return "undisclosed-recipients:;"
 }
