@@ -193,7 +193,7 @@ func newSigningKey(k Key) (signingKey, error) {
 func (s *Signer) addNames(names []string, how signedName) error {
 next:
 	for _, name := range names {
-		if !validFieldName(name) {
+		if !validFieldName(name) || strings.Contains(name, ";") {
 			return fmt.Errorf("%w: %q is not a header field name", ErrOptions, name)
 		}
 		for i := range s.names {

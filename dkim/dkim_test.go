@@ -202,6 +202,7 @@ func TestVerifies(t *testing.T) {
 			"Cc:\r\n d@x.example\r\nDATE: Fri, 11 Jul 2003 21:00:37 -0700\r\n",
 		"empty values":   "From: joe@football.example.com\r\nSubject:\r\nReply-To: \t \r\nTo:\r\n \r\n",
 		"repeated":       "From: a@football.example.com\r\nFrom: b@football.example.com\r\nTo: 1\r\nTo: 2\r\nX: y\r\nTo: 3\r\n",
+		"semicolons":     "X;a=b: c\r\n;: d\r\nFrom:j@football.example.com\r\nSubject;: y\r\n",
 		"no spaces":      "From:j@football.example.com\r\nTo:x\r\nSubject:y\r\n",
 		"long and utf-8": "From: \"Jörg\" <j@football.example.com>\r\nSubject: " + strings.Repeat("größe ", 200) + "\r\n",
 		"list": exampleHeader + "List-Unsubscribe: <https://u.example.com/u/x>\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n" +

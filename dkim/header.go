@@ -61,7 +61,7 @@ func parseFields(into []field, header []byte) ([]field, error) {
 			return nil, fmt.Errorf("%w: line without a colon after %d fields", ErrHeader, len(into))
 		}
 		name := bytes.TrimRight(rest[:colon], " \t")
-		if len(name) == 0 || !validFieldName(string(name)) {
+		if !validFieldName(string(name)) {
 			return nil, fmt.Errorf("%w: bad field name after %d fields", ErrHeader, len(into))
 		}
 		into = append(into, field{name: name, value: rest[colon+1 : end]})
@@ -129,11 +129,11 @@ func trimFWS(v []byte) []byte {
 	return v
 }
 
-// validFieldName reports whether s is an RFC 5322 ftext without the semicolon,
-// which would end the h= tag.
+// validFieldName reports whether s is made of RFC 5322 ftext. A message may have a field with
+// a semicolon in its name; it cannot be signed, since the h= tag would end there.
 func validFieldName(s string) bool {
 	for i := range len(s) {
-		if s[i] <= ' ' || s[i] >= 0x7f || s[i] == ':' || s[i] == ';' {
+		if s[i] <= ' ' || s[i] >= 0x7f || s[i] == ':' {
 			return false
 		}
 	}

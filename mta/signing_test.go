@@ -7,6 +7,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/rsa"
+	"fmt"
 	"log/slog"
 	"testing"
 
@@ -67,4 +68,20 @@ func TestTheBackendOfADomainIsItsSlowestKey(t *testing.T) {
 	if accelerate(lib, keys, slog.New(slog.DiscardHandler)); keys[0].Signer != crypto.Signer(slow) {
 		t.Errorf("the key became %T", keys[0].Signer)
 	}
+}
+
+// What admission takes has to leave: of a field that cannot be signed nobody hears
+// before the message has expired.
+func TestEveryFieldNameOfRFC5322Leaves(t *testing.T) {
+	w := newTown(t)
+	w.run()
+	for c := '!'; c <= '~'; c++ {
+		if c == ':' {
+			continue
+		}
+		if r := w.submit(fmt.Sprintf("X%cName: 1\r\n", c), fmt.Sprintf("a%d@dest.example", c)); r.Code != 250 {
+			t.Fatalf("%c: %s", c, r)
+		}
+	}
+	w.settle("all deliveries", func() bool { return w.tally("delivered") == '~'-'!' })
 }
