@@ -173,6 +173,13 @@ func TestDomainThatTakesNoMailBounces(t *testing.T) {
 	})
 }
 
+// A domain whose records are wrong exists, and may be put right tomorrow.
+func TestDomainWithoutAUsableMXIsNoReasonToSuppress(t *testing.T) {
+	inBubble(t, nil, func(b *bed) {
+		b.unsent(b.deliver(letter("bob@literal.example")), queue.Bounced, "RoutingErrors", "count")
+	})
+}
+
 // TestRefusedConnectionsDefer bounds how many dead addresses one connection tries.
 func TestRefusedConnectionsDefer(t *testing.T) {
 	inBubble(t, nil, func(b *bed) {

@@ -39,6 +39,7 @@ inside.example.  IN MX 20 lan.example.
 mixed.example.   IN MX 10 lo.example.
 mixed.example.   IN MX 20 mx2.example.
 null.example.    IN MX 0 .
+literal.example. IN MX 10 203.0.112.1.
 ghosts.example.  IN MX 1 g1.example.
 ghosts.example.  IN MX 2 g2.example.
 ghosts.example.  IN MX 3 g3.example.

@@ -62,7 +62,7 @@ func (e *Error) Reply() rfc5321.Reply {
 	case NoAddress:
 		return reply(550, 4, 4, e.Domain+" has neither a mail exchanger nor an address")
 	case NoRoute:
-		return reply(550, 4, 4, "no mail exchanger of "+e.Domain+" is a host name")
+		return reply(550, 4, 4, "the MX records of "+e.Domain+" name no host")
 	case Loop:
 		return reply(554, 4, 6, "mail for "+e.Domain+" loops back to this server")
 	case Forbidden:

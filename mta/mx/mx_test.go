@@ -152,7 +152,7 @@ func TestPermanentAndTemporary(t *testing.T) {
 			"no-such.example":   "bad_domain 550 5.1.2 domain no-such.example does not exist",
 			"null.example":      "null_mx 556 5.1.10 domain null.example accepts no mail (null MX)",
 			"nothing.example":   "no_address 550 5.4.4 nothing.example has neither a mail exchanger nor an address",
-			"literal.example":   "no_route 550 5.4.4 no mail exchanger of literal.example is a host name",
+			"literal.example":   "no_route 550 5.4.4 the MX records of literal.example name no host",
 			"only-ours.example": "loop 554 5.4.6 mail for only-ours.example loops back to this server",
 			"us.example.com":    "loop 554 5.4.6 mail for us.example.com loops back to this server",
 			"broken.example":    "dns 451 4.4.3 DNS gave no answer about broken.example",
