@@ -87,8 +87,9 @@ func (c *Conn) dispatch(line []byte) []byte {
 			return nil
 		}
 	case "EHLO", "HELO":
-		c.esmtp = verb == "EHLO"
-		c.helo = cleanHelo(arg)
+		if name := cleanHelo(arg); name != "" { // without one go-smtp refuses, and all stays as it was
+			c.esmtp, c.helo = verb == "EHLO", name
+		}
 		c.loiter()
 	case "QUIT":
 	case "RSET", "NOOP", "VRFY", "EXPN", "HELP":
