@@ -27,6 +27,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -199,7 +200,8 @@ func (s *server) refuse(w http.ResponseWriter, err error) string {
 }
 
 // client is the address that a request counts for: an IPv4 address or an IPv6 /64. A
-// proxy that is believed names it last in X-Forwarded-For.
+// proxy that is believed names it last in X-Forwarded-For; that may be another proxy, who
+// named its own before.
 func client(r *http.Request, proxies []netip.Prefix) netip.Addr {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
@@ -210,13 +212,12 @@ func client(r *http.Request, proxies []netip.Prefix) netip.Addr {
 		return netip.Addr{}
 	}
 	addr = addr.Unmap()
-	if believed(addr, proxies) {
-		for _, field := range r.Header.Values("X-Forwarded-For") {
-			last := field[strings.LastIndexByte(field, ',')+1:]
-			if a, err := netip.ParseAddr(strings.TrimSpace(last)); err == nil {
-				addr = a.Unmap()
-			}
+	for _, text := range slices.Backward(strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")) {
+		a, err := netip.ParseAddr(strings.TrimSpace(text))
+		if err != nil || !believed(addr, proxies) {
+			break
 		}
+		addr = a.Unmap()
 	}
 	if addr.Is6() {
 		p, _ := addr.Prefix(64) // an IPv6 address has 64 bits

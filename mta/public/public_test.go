@@ -207,6 +207,27 @@ func TestOnlyNamedProxiesAreBelieved(t *testing.T) {
 	}
 }
 
+// Behind two proxies of ours the inner one names the outer, who names the client: the rate
+// is not that of everybody who comes by the outer one.
+func TestAProxyMayStandBehindAnother(t *testing.T) {
+	h := New(Options{Tokens: &office{}, Rate: 1, Proxies: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}})
+	for _, x := range []struct {
+		forwarded []string
+		want      int
+	}{
+		{[]string{"198.51.100.1, 192.0.2.80"}, 200},
+		{[]string{"198.51.100.2, 192.0.2.80"}, 200},
+		{[]string{"198.51.100.3", "192.0.2.80"}, 200},
+		{[]string{"203.0.113.9, 198.51.100.3, 192.0.2.81, 192.0.2.80"}, 429}, // what the client made up stands in front
+		{[]string{"192.0.2.7"}, 200},                                         // asks itself
+		{[]string{"rubbish, 192.0.2.7"}, 429},
+	} {
+		if resp := serve(h, asked{method: "GET", path: "/u/good"}, http.Header{"X-Forwarded-For": x.forwarded}); resp.Code != x.want {
+			t.Errorf("%q: %d, not %d", x.forwarded, resp.Code, x.want)
+		}
+	}
+}
+
 // A flood from ever new addresses does not grow memory.
 func TestTheLimiterIsBounded(t *testing.T) {
 	now := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
