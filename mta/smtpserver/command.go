@@ -163,10 +163,10 @@ func (c *Conn) envelope(verb string, line []byte) []byte {
 // a DATA that is refused has most likely sent the message: none of it may be read as
 // commands.
 func (c *Conn) data(line []byte) []byte {
-	refusal := ""
+	code, enhanced, refusal := 503, rfc5321.EnhancedCode{5, 5, 1}, ""
 	switch {
 	case len(line) != len("DATA\r\n"):
-		refusal = "DATA takes no argument"
+		code, enhanced, refusal = 501, rfc5321.EnhancedCode{5, 5, 4}, "DATA takes no argument"
 	case !c.inTx() || c.rcpts == 0:
 		refusal = "DATA needs a recipient that was accepted"
 	case c.text.chunks > 0:
@@ -174,7 +174,7 @@ func (c *Conn) data(line []byte) []byte {
 	default:
 		return line
 	}
-	c.say(503, rfc5321.EnhancedCode{5, 5, 1}, refusal)
+	c.say(code, enhanced, refusal)
 	if c.r < c.w {
 		c.end("unsynchronised", rfc5321.Reply{Code: 421, Enhanced: rfc5321.EnhancedCode{4, 7, 0}, Text: "input after a refused DATA"})
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"strings"
 
 	"github.com/seguemta/segue/mta/rfc5321"
 )
@@ -107,12 +108,27 @@ func (c *Conn) translate(raw []byte) {
 	case code == 235:
 		c.authed = true
 		c.answer(rfc5321.Reply{Code: 235, Enhanced: rfc5321.EnhancedCode{2, 7, 0}, Text: "authenticated"})
+	case code == 500 && bytes.Contains(raw, []byte("Unknown")): // the command is known (RFC 5321 section 4.1.1.11)
+		c.say(555, rfc5321.EnhancedCode{5, 5, 4}, "a parameter of "+c.command.verb+" is not known")
+	case code == 501 && bytes.Contains(raw, []byte("SIZE")) && hugeSize(c.command.line):
+		c.answer(tooLarge(c.srv.opts.MaxSize))
 	case code == 454 && bytes.Contains(raw, []byte("base64")):
 		c.say(501, rfc5321.EnhancedCode{5, 5, 2}, "that is not base64")
 	default:
 		c.out = append(c.out, raw...)
 		c.count(code)
 	}
+}
+
+// hugeSize reports a SIZE of MAIL that is a number (RFC 1870 section 5 allows 20 digits), which
+// go-smtp, whose numbers end at 4 GiB, takes for none.
+func hugeSize(line string) bool {
+	for word := range strings.FieldsSeq(strings.ToUpper(line)) {
+		if size, ok := strings.CutPrefix(word, "SIZE="); ok {
+			return size != "" && len(size) <= 20 && strings.Trim(size, "0123456789") == ""
+		}
+	}
+	return false
 }
 
 // lastCode is the code of the last line of a reply, 0 where there is none.
