@@ -75,7 +75,9 @@ func Parse(message []byte) (Report, error) {
 	top := rfc5322.Parse(message[:min(len(message), MaxSize)])
 	part := top.Find("message/feedback-report")
 	if part == nil {
-		return parseMicrosoft(&top)
+		if top, part = unwrap(&top); part == nil {
+			return parseMicrosoft(&top)
+		}
 	}
 	// A blank line too many must not hide the fields.
 	fields, _ := rfc5322.ParseHeader(bytes.TrimLeft(part.Content(), "\r\n"))
@@ -102,6 +104,24 @@ func Parse(message []byte) (Report, error) {
 		r.Incidents = n
 	}
 	return r, nil
+}
+
+// unwrap finds a report that somebody passed on as an attachment, as a mailbox for complaints may
+// do with all its mail; without one it gives back what it got. The message that a bounce
+// returns is no report to us.
+func unwrap(top *rfc5322.Part) (rfc5322.Part, *rfc5322.Part) {
+	if top.Find("message/delivery-status", "message/global-delivery-status") == nil {
+		for p := range top.All() {
+			if p.Type != "message/rfc822" {
+				continue
+			}
+			inner := rfc5322.Parse(bytes.TrimLeft(p.Content(), "\r\n"))
+			if report := inner.Find("message/feedback-report"); report != nil {
+				return inner, report
+			}
+		}
+	}
+	return *top, nil
 }
 
 // parseMicrosoft reads the form of Microsoft's JMRP.

@@ -97,6 +97,25 @@ func TestTolerance(t *testing.T) {
 	}
 }
 
+// TestWrapped: a report that came as an attachment is read, the returned message of a bounce is not.
+func TestWrapped(t *testing.T) {
+	wrap := func(what, part string) []byte {
+		return crlf("From: abuse@example.com\nContent-Type: multipart/mixed; boundary=\"o\"\n\n--o\nContent-Type: " + what + "\n\nsee below\n--o\nContent-Type: message/rfc822\n\n" + part + "\n--o--\n")
+	}
+	want, err := Parse(crlf(example))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Parse(wrap("text/plain", example)); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("an attached report is %+v, %v", got, err)
+	}
+	for _, text := range [][]byte{wrap("message/delivery-status", example), wrap("text/plain", "Subject: hello\n\nbody\n")} {
+		if got, err := Parse(text); !errors.Is(err, ErrNotReport) {
+			t.Errorf("%s is %+v, %v", text, got, err)
+		}
+	}
+}
+
 func TestComplaint(t *testing.T) {
 	for kind, want := range map[Type]bool{
 		Abuse: true, Fraud: true, OptOut: true,
