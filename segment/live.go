@@ -34,6 +34,7 @@ type live struct {
 	unstored   uint64    // first flip of membership that they may lack, 0 = none: an open needs it
 	wanted     uint64    // flips up to this one may go as far as the consumers are concerned
 	turned     store.Due // entry up to which the wheel has been turned
+	swept      uint32    // second of the last look at it, since the store was opened
 	feeds      feeds     // which events rules read
 	spreading  bool      // there may be accounts whose contacts are still to be judged
 	stored     time.Time // when the members were last stored

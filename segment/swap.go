@@ -48,6 +48,9 @@ func (d *DB) swap() (bool, error) {
 	l.ranks = l.current.ranks
 	l.counts.list = slices.DeleteFunc(l.counts.list, func(x *tally) bool { return !slices.Contains(l.current.tallies, x) })
 	l.mu.Unlock()
+	if l.verifier.hurry > 0 { // those whom it has looked at were judged by what mail went by before
+		l.verifier.cursor = 0
+	}
 	l.keep(l.current.keys())
 	l.refeed()
 	for i := range l.current.list {

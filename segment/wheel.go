@@ -30,9 +30,10 @@ func (d *DB) sweep() (bool, error) {
 	}
 	now := d.settled()
 	l := &d.live
-	if now.Before(instant(l.turned.Second).Add(-setBack)) {
+	if now.Before(instant(max(l.turned.Second, l.swept)).Add(-setBack)) {
 		d.setBack(now)
 	}
+	l.swept = seconds(now)
 	t := d.begin()
 	defer t.close()
 	t.cause = causeTime
@@ -64,7 +65,8 @@ func (d *DB) sweep() (bool, error) {
 // has everybody judged again: their deadlines were computed in a future that has
 // not come.
 func (d *DB) setBack(now time.Time) {
-	d.log.Warn("the clock was set back, every contact is judged again", slog.Time("from", instant(d.live.turned.Second)), slog.Time("to", now))
+	from := instant(max(d.live.turned.Second, d.live.swept))
+	d.log.Warn("the clock was set back, every contact is judged again", slog.Time("from", from), slog.Time("to", now))
 	d.live.turned = store.Due{Second: seconds(now)}
 	d.live.verifier.hurry = d.write.contacts.next
 	d.live.verifier.cursor = 0

@@ -139,6 +139,54 @@ func TestWheelStandsWhileTheClockIsInDoubt(t *testing.T) {
 	expect(t, d, last, "left fresh a@example.com (time)")
 }
 
+// TestWheelAfterAClockThatWasAhead holds that who was judged by a clock that was ahead
+// is judged again once it is set right, also where nobody's deadline came meanwhile, and
+// where segments are being built.
+func TestWheelAfterAClockThatWasAhead(t *testing.T) {
+	for _, building := range []bool{false, true} {
+		t.Run(fmt.Sprint("building ", building), func(t *testing.T) {
+			h := &hand{t0().Add(50 * tier.Day)}
+			o := liveOptions(t, vfs.NewMem(), h)
+			all := o.Segments
+			if building {
+				o.Segments = nil
+			}
+			d := open(t, o)
+			rows := "email,contact.signed_up\n"
+			const contacts = 300
+			for i := range contacts {
+				rows += fmt.Sprintf("c%d@example.com,2026-05-30T12:00:00Z\n", i)
+			}
+			importRow(t, d, "1.csv", rows)
+			settle(t, d)
+			if building {
+				if err := d.Close(); err != nil {
+					t.Fatal(err)
+				}
+				o.Segments = all
+				o.private.buildLater, o.private.window = true, verifyBatch
+				d = open(t, o)
+				for range contacts / verifyBatch {
+					if _, err := d.sweep(); err != nil {
+						t.Fatal(err)
+					}
+					if _, err := d.buildStep(context.Background()); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			defer d.Close()
+			h.turn(-50 * tier.Day)
+			settle(t, d)
+			tiers, err := d.MemberTiers(context.Background(), "fresh")
+			if err != nil || tiers["new"] != contacts {
+				t.Errorf("fresh are %v, %v", tiers, err)
+			}
+			agrees(t, d)
+		})
+	}
+}
+
 // TestWheelRuns holds that Run turns the wheel, and ends with its context.
 func TestWheelRuns(t *testing.T) {
 	d := open(t, liveOptions(t, vfs.NewMem(), &hand{t0()}))
