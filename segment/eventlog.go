@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -61,8 +62,20 @@ func (d *DB) event(k store.EventKey) (rule.Event, bool, error) {
 }
 
 func (d *DB) events(contact uint64, from int64, limit int) ([]rule.Event, error) {
+	return eventList(d.store.Events, contact, from, limit)
+}
+
+// newest is events, but of those beyond the limit the oldest are left out: who does much
+// every day would else be known by what it did weeks ago.
+func (d *DB) newest(contact uint64, from int64, limit int) ([]rule.Event, error) {
+	list, err := eventList(d.store.NewestEvents, contact, from, limit)
+	slices.Reverse(list)
+	return list, err
+}
+
+func eventList(read func(uint64, int64, func(store.Event) error) error, contact uint64, from int64, limit int) ([]rule.Event, error) {
 	var list []rule.Event
-	err := d.store.Events(contact, from, func(s store.Event) error {
+	err := read(contact, from, func(s store.Event) error {
 		if len(list) >= limit {
 			return errEnough
 		}

@@ -129,7 +129,7 @@ func (t *tx) deliveredAt(id uint64, message string) (time.Time, error) {
 		}
 	}
 	from := t.d.settled().Add(-rememberHits)
-	list, err := t.d.events(id, from.UnixMicro(), maxLookBack)
+	list, err := t.d.newest(id, from.UnixMicro(), maxLookBack)
 	if err != nil {
 		return at, err
 	}
@@ -337,7 +337,7 @@ type Hit struct {
 
 // hitsOf returns the newest opens and clicks of a contact, newest first.
 func (d *DB) hitsOf(id uint64, limit int) ([]Hit, error) {
-	list, err := d.events(id, d.now().Add(-rememberHits).UnixMicro(), maxLookBack)
+	list, err := d.newest(id, d.now().Add(-rememberHits).UnixMicro(), maxLookBack)
 	if err != nil {
 		return nil, err
 	}

@@ -301,7 +301,7 @@ func (t *tx) opened(contact uint64, e *rule.Event) error {
 		t.d.metrics.unattributed.Inc()
 		return nil
 	}
-	log, err := t.d.events(contact, e.Time-openedWithin.Microseconds(), openedLook)
+	log, err := t.d.newest(contact, e.Time-openedWithin.Microseconds(), openedLook)
 	if err != nil {
 		return err
 	}

@@ -207,6 +207,32 @@ func TestStatisticsOpens(t *testing.T) {
 	}
 }
 
+// TestStatisticsOpensOfTheBusy holds that the open of somebody who does a lot every day
+// counts like that of others.
+func TestStatisticsOpensOfTheBusy(t *testing.T) {
+	h := &hand{t0()}
+	d := open(t, liveOptions(t, vfs.NewMem(), h))
+	defer d.Close()
+	importRow(t, d, "1.csv", "email\na@example.com\n")
+	var calls []Call
+	for i := range openedLook + 1 {
+		at := h.now.Add(-time.Duration(i+1) * time.Minute)
+		calls = append(calls, Call{Kind: CallTrack, MessageID: fmt.Sprint(i), Event: "Report Run", Time: at, Email: "a@example.com"})
+	}
+	ingest(t, d, calls)
+	apply(t, d, log(sentBy("trial", "a@example.com", 46, event.Accepted, event.Delivered)...))
+	h.turn(10 * time.Minute)
+	ingest(t, d, []Call{{
+		Kind: CallTrack, MessageID: "open", Event: EventEmailOpened, Time: h.now, Email: "a@example.com",
+		Context: CallContext{UserAgent: browser}, Properties: map[string]any{"email_id": "1A"},
+	}})
+	h.turn(time.Minute)
+	settle(t, d)
+	if got, want := figures(t, d, "trial").Results, (Results{Sent: 1, Delivered: 1, Opened: 1}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
 // TestStatisticsOverlap holds that the largest overlaps come first.
 func TestStatisticsOverlap(t *testing.T) {
 	h := &hand{t0()}

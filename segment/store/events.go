@@ -73,20 +73,55 @@ func (s *Store) Events(contact uint64, from int64, fn func(e Event) error) error
 		if err != nil {
 			return fmt.Errorf("reading events of contact %d: %w", contact, err)
 		}
-		k, err := decodeEventKey(kv.key)
+		e, err := eventAt(contact, kv)
 		if err != nil {
 			return err
 		}
-		e, err := decodeEvent(kv.value)
-		if err != nil {
-			return fmt.Errorf("event of contact %d: %w", contact, err)
-		}
-		e.Time = k.Time
 		if err := fn(e); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// NewestEvents is Events, newest first.
+func (s *Store) NewestEvents(contact uint64, from int64, fn func(e Event) error) error {
+	lower := EventKey{Contact: contact, Time: from}.append(nil)
+	it, err := s.from.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: after(keyID(prefixEvent, contact))})
+	if err != nil {
+		return fmt.Errorf("reading events of contact %d: %w", contact, err)
+	}
+	defer it.Close()
+	for ok := it.Last(); ok; ok = it.Prev() {
+		v, err := it.ValueAndErr()
+		if err != nil {
+			return fmt.Errorf("reading events of contact %d: %w", contact, err)
+		}
+		e, err := eventAt(contact, entry{it.Key(), v})
+		if err != nil {
+			return err
+		}
+		if err := fn(e); err != nil {
+			return err
+		}
+	}
+	if err := it.Error(); err != nil {
+		return fmt.Errorf("reading events of contact %d: %w", contact, err)
+	}
+	return nil
+}
+
+func eventAt(contact uint64, kv entry) (Event, error) {
+	k, err := decodeEventKey(kv.key)
+	if err != nil {
+		return Event{}, err
+	}
+	e, err := decodeEvent(kv.value)
+	if err != nil {
+		return e, fmt.Errorf("event of contact %d: %w", contact, err)
+	}
+	e.Time = k.Time
+	return e, nil
 }
 
 // Event returns one event; false where there is none.
