@@ -9,6 +9,7 @@ import (
 
 	"github.com/seguemta/segue/mta/rfc5321"
 	"github.com/seguemta/segue/segment/rule"
+	"github.com/seguemta/segue/segment/score"
 	"github.com/seguemta/segue/segment/store"
 )
 
@@ -123,6 +124,9 @@ func (t *tx) promote(id uint64, addr rfc5321.Address) error {
 	t.b.ByAddress(k, id)
 	t.record(id, &c)
 	t.states[id] = &store.State{Address: store.AddressSum(k)}
+	if t.d.scores != nil {
+		t.scores[id] = &score.State{} // its log is not what it is folded from: its events come again below
+	}
 	edges := c.Edges
 	c.Edges = nil
 	for _, e := range edges {

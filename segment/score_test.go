@@ -14,6 +14,7 @@ import (
 
 	"github.com/seguemta/segue/mta/event"
 	"github.com/seguemta/segue/segment/score"
+	"github.com/seguemta/segue/segment/store"
 	"github.com/seguemta/segue/segment/tier"
 )
 
@@ -158,5 +159,69 @@ func TestScoreOfAnotherModelIsFoldedAgain(t *testing.T) {
 	track(t, d, "Pricing Viewed", h.now, map[string]any{"n": 2.0})
 	if s := show(t, d).Scores; s.Behaviour != 14 {
 		t.Errorf("%+v", s)
+	}
+}
+
+// scoreOfAVisitor is the behaviour of ann, who did something before and after she
+// gave her address, as it is at once and when it is folded again.
+func scoreOfAVisitor(t *testing.T, calls []Call, known bool) (now, again float64) {
+	t.Helper()
+	h := &hand{t0()}
+	d := open(t, scoreOptions(t, vfs.NewMem(), h))
+	defer d.Close()
+	if known {
+		importRow(t, d, "1.csv", "email\na@example.com\n")
+	}
+	for i := range calls {
+		calls[i].MessageID = fmt.Sprint(i)
+		for _, err := range ingest(t, d, calls[i:i+1]) {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	h.turn(10 * time.Minute)
+	settle(t, d)
+	agrees(t, d)
+	c := show(t, d)
+	list, err := d.events(c.ID, minTime, math.MaxInt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := d.folded(c.ID, store.Behaviour{}, false, nil)
+	if err != nil || len(list) == 0 {
+		t.Fatal(err, list)
+	}
+	b := d.scores.Behaviour(s)
+	return c.Scores.Behaviour, b.ValueAt(h.now.UnixMicro())
+}
+
+// TestScoreOfAVisitorCountsOnce holds that what somebody did before the address was
+// known counts once, whether the address makes a contact or is one's already.
+func TestScoreOfAVisitorCountsOnce(t *testing.T) {
+	at := func(n int) time.Time { return t0().Add(time.Duration(n-60) * time.Minute) }
+	viewed := func(n int, who Call) Call {
+		who.Kind, who.Event, who.Time = CallTrack, "Pricing Viewed", at(n)
+		return who
+	}
+	clicked := Call{
+		Kind: CallTrack, Anonymous: "x", Event: EventEmailLinkClicked, Time: at(2), Context: CallContext{UserAgent: browser},
+		Properties: map[string]any{"link_url": "https://example.com/"},
+	}
+	named := Call{Kind: CallIdentify, Anonymous: "x", Traits: map[string]any{"email": "a@example.com"}, Time: at(3)}
+	for name, calls := range map[string][]Call{
+		"one":      {viewed(1, Call{Anonymous: "x"}), named},
+		"after it": {viewed(1, Call{Anonymous: "x"}), named, viewed(4, Call{Email: "a@example.com"})},
+		"a click":  {clicked, named},
+		"both":     {viewed(1, Call{Anonymous: "x"}), clicked, named},
+	} {
+		for _, known := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, known), func(t *testing.T) {
+				now, again := scoreOfAVisitor(t, calls, known)
+				if math.Abs(now-again) > 1e-6 {
+					t.Errorf("behaviour %g, of the same events folded again %g", now, again)
+				}
+			})
+		}
 	}
 }
