@@ -322,3 +322,37 @@ func TestTrackingGivenUp(t *testing.T) {
 	}
 	ingest(t, d, call("last"))
 }
+
+// TestAVisitorsLeavingIsRemembered holds that merging a visitor into a contact keeps
+// which accounts it has left: a call that says it joined may come late.
+func TestAVisitorsLeavingIsRemembered(t *testing.T) {
+	at := func(n int) time.Time { return t0().Add(time.Duration(n-60) * time.Minute) }
+	call := func(name string, n int) Call {
+		return Call{Kind: CallTrack, UserID: "u1", Event: name, Time: at(n), Context: CallContext{GroupID: "g"}}
+	}
+	joined, left := call("Account Added User", 1), call("Account Removed User", 2)
+	named := Call{Kind: CallIdentify, UserID: "u1", Traits: map[string]any{"email": "ann@example.com"}, Time: at(3)}
+	contact := Call{Kind: CallTrack, Email: "ann@example.com", Event: "Account Added User", Context: CallContext{GroupID: "g"}, Time: at(0)}
+	known := Call{Kind: CallTrack, Email: "ann@example.com", Event: "Signed In", Time: at(0)}
+	for name, calls := range map[string][]Call{
+		"late":              {known, left, named, joined},
+		"in order":          {known, joined, left, named},
+		"of one that is in": {contact, left, named},
+		"no contact":        {left, named, joined},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := mem(t)
+			for i := range calls {
+				calls[i].MessageID = fmt.Sprint(i)
+				if errs := ingest(t, d, calls[i:i+1]); errs[0] != nil {
+					t.Fatal(errs)
+				}
+			}
+			c, err := d.Contact(addr(t, "ann@example.com"), t0())
+			if err != nil || len(c.Accounts) != 0 {
+				t.Errorf("in %+v, %v", c.Accounts, err)
+			}
+			checkEdges(t, d)
+		})
+	}
+}

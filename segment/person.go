@@ -169,6 +169,9 @@ func (t *tx) attach(visitor, to uint64, c *store.Contact) error {
 			return err
 		}
 	}
+	for _, f := range v.Former {
+		t.leave(to, c, f.Account, f.Told)
+	}
 	if err := t.inherit(c, v); err != nil {
 		return fmt.Errorf("merging visitor %d into contact %d: %w", visitor, to, err)
 	}
