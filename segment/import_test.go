@@ -352,3 +352,20 @@ func TestARowWithoutEndIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestAnOldUserIDThatMovesTakesNothingElse: of two ids of a contact, one is given to
+// another contact. The other stays.
+func TestAnOldUserIDThatMovesTakesNothingElse(t *testing.T) {
+	d := mem(t)
+	ingest(t, d, []Call{
+		{Kind: CallIdentify, UserID: "u1", Traits: map[string]any{"email": "ann@example.com"}, Time: t0()},
+		{Kind: CallIdentify, UserID: "u2", Traits: map[string]any{"email": "ann@example.com"}, Time: t0()},
+	})
+	if got := contact(t, d, "ann@example.com").UserID; got != "u2" {
+		t.Fatalf("user id %q", got)
+	}
+	importRow(t, d, "a.csv", "email,user_id\nbob@example.com,u1\n")
+	if a, b := contact(t, d, "ann@example.com").UserID, contact(t, d, "bob@example.com").UserID; a != "u2" || b != "u1" {
+		t.Errorf("user ids %q and %q", a, b)
+	}
+}

@@ -294,9 +294,11 @@ func (t *tx) takeUser(id uint64, c *store.Contact, user string) (moved bool, err
 				return false, err
 			}
 		} else {
-			changed := *other
-			changed.UserID = ""
-			t.record(owner, &changed)
+			if other.UserID == user { // else it is an older one of its ids
+				changed := *other
+				changed.UserID = ""
+				t.record(owner, &changed)
+			}
 			moved = true
 		}
 	}
