@@ -55,22 +55,8 @@ func (t *tx) group(group, name, domain string) (uint64, error) {
 	if err != nil || id != 0 {
 		return id, err
 	}
-	byName, e1 := t.lookup(t.names, strings.ToLower(name), t.d.store.AccountByName)
-	byDomain, e2 := t.lookup(t.domains, domain, t.d.store.AccountByDomain)
-	if err := errors.Join(e1, e2); err != nil {
+	if id, err = t.accountWithoutGroup(name, domain); err != nil {
 		return 0, err
-	}
-	for _, have := range []uint64{byName, byDomain} {
-		if have == 0 || id != 0 {
-			continue
-		}
-		a, err := t.account(have)
-		if err != nil {
-			return 0, err
-		}
-		if a.Group == "" {
-			id = have
-		}
 	}
 	if id == 0 {
 		if id, err = t.newID(&t.d.write.accounts); err != nil {
@@ -86,6 +72,55 @@ func (t *tx) group(group, name, domain string) (uint64, error) {
 	t.groups[group] = id
 	t.b.AccountByGroup(group, id)
 	return id, nil
+}
+
+// accountWithoutGroup returns the account with a name, or a domain, that has no group
+// id yet, 0 if there is none.
+func (t *tx) accountWithoutGroup(name, domain string) (uint64, error) {
+	byName, e1 := t.lookup(t.names, strings.ToLower(name), t.d.store.AccountByName)
+	byDomain, e2 := t.lookup(t.domains, domain, t.d.store.AccountByDomain)
+	if err := errors.Join(e1, e2); err != nil {
+		return 0, err
+	}
+	for _, id := range []uint64{byName, byDomain} {
+		if id == 0 {
+			continue
+		}
+		if a, err := t.account(id); err != nil || a.Group == "" {
+			return id, err
+		}
+	}
+	return 0, nil
+}
+
+// accountOfRow returns the account that a row names, 0 where there is none yet.
+func (t *tx) accountOfRow(r *row) (uint64, error) {
+	if r.group != "" {
+		id, err := t.lookup(t.groups, r.group, t.d.store.AccountByGroup)
+		if err != nil || id != 0 {
+			return id, err
+		}
+		return t.accountWithoutGroup(r.account, r.domain)
+	}
+	byName, e1 := t.lookup(t.names, strings.ToLower(r.account), t.d.store.AccountByName)
+	byDomain, e2 := t.lookup(t.domains, r.domain, t.d.store.AccountByDomain)
+	if err := errors.Join(e1, e2); err != nil {
+		return 0, err
+	}
+	return t.called(r.account, byName, byDomain)
+}
+
+// called is the account that a name and a domain lead to, 0 for none: that of the
+// domain where there is no name, or where it is known by its domain alone.
+func (t *tx) called(name string, byName, byDomain uint64) (uint64, error) {
+	if byName != 0 || byDomain == 0 {
+		return byName, nil
+	}
+	a, err := t.account(byDomain)
+	if err != nil || name != "" && a.Name != a.Domain {
+		return 0, err
+	}
+	return byDomain, nil
 }
 
 // named returns the account with a name, and makes it where there is none.

@@ -369,3 +369,16 @@ func TestAnOldUserIDThatMovesTakesNothingElse(t *testing.T) {
 		t.Errorf("user ids %q and %q", a, b)
 	}
 }
+
+// TestARejectedAccountChangesNothing: an account is known by its name, and gets a group
+// id together with a parent that is below it.
+func TestARejectedAccountChangesNothing(t *testing.T) {
+	d := mem(t)
+	imports(t, d, ImportOptions{Name: "a.csv"}, "name,domain,group_id,parent,account.plan\nHolding,holding.example,,,\nSales,,s,Holding,\n,only.example,,,\nBelow,,,only.example,\n")
+	before := exported(t, d, ExportOptions{Kind: KindAccounts})
+	got := imports(t, d, ImportOptions{Name: "b.csv"}, "name,domain,group_id,parent,account.plan\nHolding,,h,Sales,paid\nOther,holding.example,h,Sales,paid\nOnly,only.example,,Below,paid\n")
+	if !strings.HasPrefix(got, "accounts: 3 rows, 0 created, 0 updated, 0 same, 3 rejected") {
+		t.Error(got)
+	}
+	same(t, "after the circles", exported(t, d, ExportOptions{Kind: KindAccounts}), before)
+}

@@ -337,7 +337,7 @@ func (im *importer) checkParent(t *tx, r *row) error {
 	if err != nil || parent == 0 {
 		return err
 	}
-	id, err := t.anyAccount(orElse(r.group, orElse(r.account, r.domain)))
+	id, err := t.accountOfRow(r)
 	if err != nil {
 		return err
 	}
@@ -365,16 +365,11 @@ func (im *importer) findAccount(t *tx, r *row) (uint64, effect, error) {
 	if err != nil {
 		return 0, effectNone, err
 	}
-	id, did := byName, effectNone
-	if id == 0 && byDomain != 0 {
-		a, err := t.account(byDomain)
-		if err != nil {
-			return 0, effectNone, err
-		}
-		if name == "" || a.Name == a.Domain {
-			id = byDomain
-		}
+	id, err := t.called(name, byName, byDomain)
+	if err != nil {
+		return 0, effectNone, err
 	}
+	did := effectNone
 	if id == 0 {
 		if id, err = t.newID(&t.d.write.accounts); err != nil {
 			return 0, effectNone, err
