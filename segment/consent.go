@@ -31,26 +31,43 @@ func (c consent) proves(than time.Time) bool { return c.at.After(than) && !c.at.
 // consented lifts the unsubscribes of an address that are older than its consent.
 func (t *tx) consented(contact uint64, addressKey string, c consent) error {
 	h := t.d.hashes.Address(addressKey)
-	if c.at.IsZero() || c.by == "" || !t.d.mem.unsubscribed(&h) || t.d.erased.bars(h) {
+	if c.at.IsZero() || c.by == "" || !t.d.mem.unsubscribed(&h) && len(t.suppress) == 0 || t.d.erased.bars(h) {
 		return nil
 	}
-	have, err := t.d.store.SuppressionsOf(h)
+	have, err := t.suppressionsOf(&h)
 	if err != nil {
 		return err
 	}
 	for i := range have {
 		x := &have[i]
-		k := markKey{x.Hash, x.Scope}
-		if x.Reason != ReasonUnsubscribe || !c.proves(x.Created) || slices.Contains(t.lifts, k) {
+		if x.Reason != ReasonUnsubscribe || !c.proves(x.Created) {
 			continue
 		}
-		t.lifts = append(t.lifts, k)
+		t.lifts = append(t.lifts, markKey{x.Hash, x.Scope})
 		t.flip(store.Flip{
 			Time: c.said, Contact: contact, Address: addressKey, Kind: FlipLifted, Scope: x.Scope,
 			Cause: CauseConsent + " of " + c.at.UTC().Format(time.RFC3339) + " by " + c.by,
 		})
 	}
 	return nil
+}
+
+// suppressionsOf is the suppressions of an address as this tx leaves them. A lift comes
+// after everything that the same tx adds.
+func (t *tx) suppressionsOf(h *store.Hash) ([]store.Suppression, error) {
+	have, err := t.d.store.SuppressionsOf(*h)
+	if err != nil {
+		return nil, err
+	}
+	for i := range t.suppress {
+		x := &t.suppress[i]
+		if x.Hash.Head() != h.Head() {
+			continue
+		}
+		have = slices.DeleteFunc(have, func(o store.Suppression) bool { return o.Scope == x.Scope })
+		have = append(have, *x)
+	}
+	return slices.DeleteFunc(have, func(x store.Suppression) bool { return slices.Contains(t.lifts, markKey{x.Hash, x.Scope}) }), nil
 }
 
 // ByConsent reports whether proven consent brought a flip about.

@@ -129,3 +129,23 @@ func TestConsentIsKept(t *testing.T) {
 		t.Errorf("%s, %v", &b, err)
 	}
 }
+
+// TestConsentWithANewAddress: what was unsubscribed from goes along to the new address,
+// and the consent that the same call proves lifts it.
+func TestConsentWithANewAddress(t *testing.T) {
+	d := mem(t)
+	ingest(t, d, []Call{{Kind: CallIdentify, UserID: "u1", Traits: map[string]any{"email": "old@dest.example"}, Time: t0().Add(-3 * time.Hour)}})
+	for _, reason := range []string{ReasonUnsubscribe, ReasonComplaint} {
+		x := Suppression{Scope: "list:" + reason, Reason: reason, Created: t0().Add(-2 * time.Hour)}
+		if _, err := d.Suppress(addr(t, "old@dest.example"), x); err != nil {
+			t.Fatal(err)
+		}
+	}
+	consentBy(t, d, "identify", t0().Add(-time.Hour).Format(time.RFC3339), "form")
+	if got := suppressedAs(t, d); got != "list:complaint=complaint" {
+		t.Errorf("left %q", got)
+	}
+	if got := look(t, d, "ann@dest.example"); got.Suppressed != nil {
+		t.Errorf("in memory: %+v", got.Suppressed)
+	}
+}
