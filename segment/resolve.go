@@ -126,6 +126,7 @@ func (t *tx) readdress(id uint64, old string, to rfc5321.Address, at time.Time) 
 	t.b.DeleteAddress(old)
 	t.b.ByAddress(k, id)
 	t.state(id).Address = store.AddressSum(k)
+	t.soft[id] = nil
 	was := t.d.hashes.Address(old)
 	have, err := t.suppressionsOf(&was)
 	if err != nil {

@@ -154,3 +154,30 @@ func TestSoftBouncesCanBeOff(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestSoftBouncesAreOfTheAddress: who has a new address begins without the failures
+// of the old mailbox.
+func TestSoftBouncesAreOfTheAddress(t *testing.T) {
+	h := &hand{t0()}
+	o := testOptions(t, vfs.NewMem())
+	o.Now = h.Now
+	d := open(t, o)
+	defer d.Close()
+	ingest(t, d, []Call{{Kind: CallIdentify, UserID: "u1", Traits: map[string]any{"email": "old@dest.example"}, Time: t0()}})
+	var list []event.Event
+	for i := range 6 {
+		e := happened(event.Bounced, float64(i), "count")
+		if e.Address = "old@dest.example"; i == 5 {
+			e.Address = "ann@dest.example"
+		}
+		list = append(list, e)
+	}
+	list = log(list...)
+	apply(t, d, list[:5])
+	h.turn(5 * 24 * time.Hour)
+	ingest(t, d, []Call{{Kind: CallIdentify, UserID: "u1", Traits: map[string]any{"email": "ann@dest.example"}, Time: h.now}})
+	apply(t, d, list)
+	if got := suppressedAs(t, d); got != "" {
+		t.Errorf("suppressed %q by one bounce of the new address", got)
+	}
+}
