@@ -323,3 +323,18 @@ func names(ids []store.PersonID) []string {
 	}
 	return list
 }
+
+// TestAnInvitationFillsWhatIsMissing holds that an invitation changes nothing that is
+// known of the invited.
+func TestAnInvitationFillsWhatIsMissing(t *testing.T) {
+	k := newTalk(t)
+	importRow(t, k.d, "a.csv", "email,contact.first_name\nbob@example.com,Robert\n")
+	ingest(t, k.d, []Call{{
+		Kind: CallTrack, UserID: "u1", Event: EventInviteSent, Time: t0(), Context: CallContext{GroupID: "g"},
+		Properties: map[string]any{"invitee_email": "bob@example.com", "invitee_first_name": "Bob", "invitee_last_name": "Lee"},
+	}})
+	c := contact(t, k.d, "bob@example.com")
+	if first, last := c.Attributes["contact.first_name"], c.Attributes["contact.lastName"]; first.Text() != "Robert" || last.Text() != "Lee" {
+		t.Errorf("%q %q", first.Text(), last.Text())
+	}
+}

@@ -153,7 +153,7 @@ func (t *tx) invited(p *prepared, account uint64) error {
 	if err != nil {
 		return err
 	}
-	if err := t.write(&c.Attributes, &c.Identified, x.values, rule.Contact, 0); err != nil {
+	if err := t.write(&c.Attributes, &c.Identified, x.values, rule.Contact, minTime); err != nil {
 		return err
 	}
 	if account == 0 {
