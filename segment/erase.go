@@ -157,6 +157,13 @@ func (e *erasure) erase() error {
 			return err
 		}
 	}
+	for _, h := range append([]store.Hash{e.x.Hash}, e.x.Users...) {
+		before, err := t.d.store.ErasureOf(h)
+		if err != nil {
+			return fmt.Errorf("reading an erasure: %w", err)
+		}
+		e.x.Left = append(e.x.Left, before.Left...) // of an erasure whose bytes are still in the files
+	}
 	for _, h := range e.x.Users {
 		t.b.Erasure(&store.Erasure{Hash: h, At: e.x.At, Done: e.x.At, Stage: store.EraseDone})
 	}

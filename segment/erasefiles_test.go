@@ -155,3 +155,38 @@ func TestEraseWhileSegmentsAreBuilt(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 }
+
+// TestEraseTwiceBeforeTheFilesAreDone erases somebody, lets it in again and erases it
+// once more: what is left of the first time in the files is still to be taken out.
+func TestEraseTwiceBeforeTheFilesAreDone(t *testing.T) {
+	h := &hand{t0()}
+	d := open(t, eraseOptions(t, vfs.NewMem(), h))
+	defer d.Close()
+	settleIn(t, d, h)
+	left := func() map[string]bool {
+		x, err := d.store.ErasureOf(erase(t, d, annAddress).key)
+		if err != nil || x.Stage == store.EraseDone {
+			t.Fatal(x, err)
+		}
+		list := map[string]bool{}
+		for _, p := range x.Left {
+			list[string(p)] = true
+		}
+		return list
+	}
+	first := left()
+	h.turn(time.Minute)
+	if _, err := d.Lift(addr(t, annAddress), "", Because{Stated: true}); err != nil {
+		t.Fatal(err)
+	}
+	importRow(t, d, "again.csv", "email\n"+annAddress+"\n")
+	second := left()
+	for p := range first {
+		if !second[p] {
+			t.Errorf("%q is left in the files", p)
+		}
+	}
+	if len(second) <= len(first) {
+		t.Errorf("%d prefixes after %d", len(second), len(first))
+	}
+}
