@@ -136,7 +136,7 @@ type Segment struct {
 
 	// The share of its contacts that is not mailed, to compare with those that are:
 	// accepted, then dropped with the reason holdback. Who is held back is decided by a hash
-	// of segment and contact, and so the same in every campaign. By default nobody is.
+	// of segment and address, and so the same in every campaign. By default nobody is.
 	Holdback float64 `toml:"holdback" default:"0" min:"0" max:"1"`
 
 	// What becomes of queued mail when its contact leaves the segment that decided

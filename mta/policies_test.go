@@ -161,6 +161,31 @@ func TestHoldbackMailsNoOneItHoldsBack(t *testing.T) {
 	})
 }
 
+// Whom nobody knows is known from the first mail on, and stays on its side.
+func TestHoldbackHoldsForStrangersWhoBecomeContacts(t *testing.T) {
+	more := "[[segment]]\nname = \"anybody\"\norder = 5\nwhere = 'contact.status != \"trial\"'\nholdback = 0.5\n"
+	bound(t, more, func(t testing.TB, w *town) {
+		mailed := map[string]int{}
+		for range 2 {
+			for i := range 40 {
+				w.submit("", fmt.Sprintf("c%d@dest.example", i))
+			}
+			synctest.Wait()
+		}
+		for _, m := range w.mx.Messages() {
+			mailed[m.To[0]]++
+		}
+		if n := len(mailed); n < 8 || n > 32 {
+			t.Errorf("%d of 40 were mailed, half were to be held back", n)
+		}
+		for addr, n := range mailed {
+			if n != 2 {
+				t.Errorf("%s got %d of two messages", addr, n)
+			}
+		}
+	})
+}
+
 // Segments of one order are asked as they stand in the file, others by order.
 func TestWindowIsThatOfTheFirstSegmentInOrder(t *testing.T) {
 	more := "send_window = \"08:00-20:00\"\n" +

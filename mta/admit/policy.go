@@ -14,7 +14,7 @@ import (
 // its contacts get none, and mail leaves only in its window. The window is asked
 // again when the mail is about to leave; caps are asked only then.
 func (s Assignment) obey(r *queue.Recipient, c *Contact, now time.Time) {
-	if s.Holdback > 0 && share(r, c) < s.Holdback {
+	if s.Holdback > 0 && share(r) < s.Holdback {
 		r.Dropped = "holdback"
 		return
 	}
@@ -31,16 +31,13 @@ func (s Assignment) obey(r *queue.Recipient, c *Contact, now time.Time) {
 	}
 }
 
-// share is a number from 0 to below 1 that a segment and a contact always give
-// again. Whoever nobody knows yet is told apart by address.
-func share(r *queue.Recipient, c *Contact) float64 {
+// share is a number from 0 to below 1 that a segment and an address always give
+// again. The id of the contact is not asked: nobody has one before the first mail, and
+// who is imported anew has another.
+func share(r *queue.Recipient) float64 {
 	h := sha256.New()
 	h.Write([]byte(r.Class.Segment))
 	h.Write([]byte{0})
-	if c.ID != 0 {
-		h.Write(binary.BigEndian.AppendUint64(nil, c.ID))
-	} else {
-		h.Write([]byte(r.Address.Key()))
-	}
+	h.Write([]byte(r.Address.Key()))
 	return float64(binary.BigEndian.Uint64(h.Sum(nil))>>11) / (1 << 53)
 }
