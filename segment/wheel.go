@@ -4,6 +4,7 @@ package segment
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -31,7 +32,9 @@ func (d *DB) sweep() (bool, error) {
 	now := d.settled()
 	l := &d.live
 	if now.Before(instant(max(l.turned.Second, l.swept)).Add(-setBack)) {
-		d.setBack(now)
+		if err := d.setBack(now); err != nil {
+			return false, err
+		}
 	}
 	l.swept = seconds(now)
 	t := d.begin()
@@ -56,20 +59,29 @@ func (d *DB) sweep() (bool, error) {
 	if n == 0 {
 		return false, nil
 	}
-	t.b.Turned(last)
+	if l.verifier.hurry == 0 { // else a restart must find out again that the clock was set back
+		t.b.Turned(last)
+	}
 	l.turned = last
 	return n == sweepBatch, t.commit()
 }
 
 // setBack starts the wheel again where a clock that was set back now stands, and
 // has everybody judged again: their deadlines were computed in a future that has
-// not come.
-func (d *DB) setBack(now time.Time) {
-	from := instant(max(d.live.turned.Second, d.live.swept))
-	d.log.Warn("the clock was set back, every contact is judged again", slog.Time("from", from), slog.Time("to", now))
+// not come. The place that is stored stays there until that is done.
+func (d *DB) setBack(now time.Time) error {
+	from := max(d.live.turned.Second, d.live.swept)
+	b := d.store.Batch()
+	defer b.Close()
+	b.Turned(store.Due{Second: from})
+	if err := b.Settle(); err != nil {
+		return fmt.Errorf("noting that the clock was set back: %w", err)
+	}
+	d.log.Warn("the clock was set back, every contact is judged again", slog.Time("from", instant(from)), slog.Time("to", now))
 	d.live.turned = store.Due{Second: seconds(now)}
 	d.live.verifier.hurry = d.write.contacts.next
 	d.live.verifier.cursor = 0
+	return nil
 }
 
 // loadWheel reads every deadline into memory, and finds the tier that each contact was
@@ -84,7 +96,11 @@ func (d *DB) loadWheel() error {
 	d.mem.each(func(id uint64, st *store.State) {
 		d.mem.arm(armed{id: id, tier: d.tiers.Of(history(st), now)})
 	})
-	return d.store.Wheel(d.live.turned, 1<<32-1, func(x store.Due) error {
+	from := d.live.turned
+	if now.Before(instant(from.Second).Add(-setBack)) { // what is due since is known all the same
+		from = store.Due{Second: seconds(now)}
+	}
+	return d.store.Wheel(from, 1<<32-1, func(x store.Due) error {
 		if a, known := d.mem.armed(x.Contact); known && a.second == 0 {
 			st, _ := d.mem.state(x.Contact)
 			a.second, a.tier = x.Second, d.tiers.Of(history(&st), instant(x.Second).Add(-time.Second))

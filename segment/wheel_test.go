@@ -5,6 +5,7 @@ package segment
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -184,6 +185,44 @@ func TestWheelAfterAClockThatWasAhead(t *testing.T) {
 			}
 			agrees(t, d)
 		})
+	}
+}
+
+// TestWheelSetBackSurvivesRestarts holds that deadlines are kept when the database is
+// opened anew before everybody was judged again after the clock was set back.
+func TestWheelSetBackSurvivesRestarts(t *testing.T) {
+	h := &hand{t0()}
+	o := liveOptions(t, vfs.NewMem(), h)
+	d := open(t, o)
+	defer func() { d.Close() }()
+	importRow(t, d, "1.csv", "email,contact.signed_up\na@example.com,2026-05-30T12:00:00Z\n")
+	h.turn(50 * tier.Day)
+	settle(t, d)
+	h.turn(-50 * tier.Day)
+	sweep := func() {
+		t.Helper()
+		if _, err := d.sweep(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sweep()
+	importRow(t, d, "2.csv", "email,contact.signed_up\nb@example.com,2026-05-28T12:00:00Z\n")
+	for range 2 {
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+		d = open(t, o)
+		sweep()
+		h.turn(3 * tier.Day)
+		sweep()
+	}
+	if list := members(t, d); slices.Contains(list, "member of fresh b@example.com") {
+		t.Errorf("b is still fresh: %v", list)
+	}
+	settle(t, d)
+	agrees(t, d)
+	if list := members(t, d); len(list) != 0 {
+		t.Errorf("%v", list)
 	}
 }
 
