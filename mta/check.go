@@ -35,7 +35,31 @@ func Check(c *config.Config) []config.Problem {
 	list = append(list, checkBounceRules(c)...)
 	list = append(list, checkThrottleRules(c)...)
 	list = append(list, checkFiles(c)...)
+	list = append(list, exposed(c)...)
 	return c.Sort(list)
+}
+
+// exposed warns of secrets that every user of the machine can read.
+func exposed(c *config.Config) []config.Problem {
+	files := [][2]string{{"http.token_file", string(c.HTTP.TokenFile)}, {"public.key_file", string(c.Public.KeyFile)}}
+	for i, l := range c.Listeners {
+		files = append(files, [2]string{fmt.Sprintf("listener[%d].key_file", i), string(l.KeyFile)})
+	}
+	for _, d := range c.Domains {
+		for _, k := range d.DKIM {
+			files = append(files, [2]string{fmt.Sprintf("domain[%s].dkim[%s].key_file", d.Name, k.Selector), string(k.KeyFile)})
+		}
+	}
+	for _, k := range c.WriteKeys {
+		files = append(files, [2]string{"write_key[" + k.Name + "].key_file", string(k.KeyFile)})
+	}
+	var list []config.Problem
+	for _, f := range files {
+		if info, err := os.Stat(f[1]); err == nil && info.Mode().Perm()&0o004 != 0 { // what cannot be read has been told
+			list = append(list, c.Warning(f[0], f[1]+" can be read by every user of this machine", "chmod o= "+f[1]))
+		}
+	}
+	return list
 }
 
 // keys reads the signing keys of each domain.

@@ -118,6 +118,11 @@ func TestCheckFindsWhatTheTextDoesNotTell(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	for _, name := range []string{"token", "small.pem"} {
+		if err := os.Chmod(filepath.Join(dir, name), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
 	path := filepath.Join(dir, "segue.toml")
 	c, problems := config.Load(path)
 	list := c.Sort(append(problems, Check(c)...))
@@ -128,16 +133,19 @@ func TestCheckFindsWhatTheTextDoesNotTell(t *testing.T) {
 		}
 	}
 	want := []string{
+		"segue.toml:4: http.token_file: warning: token can be read by every user of this machine (chmod o= token)",
 		"segue.toml:4: http.token_file: the token is shorter than 16 characters (make one with openssl rand -hex 32)",
 		"segue.toml:9: listener[0].cert_file: cert.pem cannot be read: no such file or directory (the file must exist and be readable by the user that segue runs as)",
 		"segue.toml:18: domain[example.com].dkim[missing].key_file: missing.pem cannot be read: no such file or directory (the file must exist and be readable by the user that segue runs as)",
 		"segue.toml:21: domain[example.com].dkim[weak].key_file: ",
+		"segue.toml:24: domain[example.com].dkim[small].key_file: warning: small.pem can be read by every user of this machine (chmod o= small.pem)",
 		"segue.toml:24: domain[example.com].dkim[small].key_file: warning: ",
 		"segue.toml:27: domain[example.com].dkim[empty].key_file: ",
 		"segue.toml:37: tier",
 		`segue.toml:42: segment[typo].where: column 1: `,
 		`segue.toml:45: segment[types].where: column `,
 		"segue.toml:54: write_key[gone].key_file: gone.key cannot be read: no such file or directory (",
+		"segue.toml:57: write_key[short].key_file: warning: token can be read by every user of this machine (chmod o= token)",
 		"segue.toml:57: write_key[short].key_file: the key is shorter than 16 characters (make one with segue check --write-key)",
 		`segue.toml:60: write_key[twice].key_hash: is the key of write_key "app" (`,
 	}
