@@ -293,23 +293,12 @@ func (q *Queue) answered(what, domain string, class schedule.ClassID, it schedul
 	}
 }
 
-// giveBack returns a recipient to its lane after a moment, in which nobody else
-// changes it: who had moved or concluded it meanwhile would find it in two places.
+// giveBack returns a recipient to its lane after a moment, unless somebody changes it: who
+// had moved or concluded it meanwhile would find it in two places.
 func (q *Queue) giveBack(domain string, class schedule.ClassID, it schedule.Item) {
-	id := store.ID(it.ID)
-	if q.owned.changed[id] || q.soft.Err() != nil {
-		return // whoever changes it tells the machine
+	if !q.owned.changed[store.ID(it.ID)] { // else whoever changes it tells the machine
+		q.aside(domain, class, []schedule.Item{it})
 	}
-	q.owned.changed[id] = true
-	q.wg.Go(func() {
-		if wait(q.soft, lagWait) != nil {
-			return
-		}
-		q.mail.act(func(now time.Time) {
-			q.owned.settled(domain, class, id)
-			q.machine.Step(now, schedule.Queued{Domain: domain, Class: class, Item: it})
-		})
-	})
 }
 
 func (q *Queue) logged(what string) func(error) {

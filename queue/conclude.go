@@ -117,7 +117,8 @@ func (q *Queue) landAll(now time.Time, t *schedule.Transaction, p *prepared) {
 		q.landed(id, w, next != nil || p.lagging[id] || p.unread[id])
 	}
 	if len(rest) > 0 {
-		q.rest(t, rest)
+		q.counts.add(t.Domain, store.ClassID(t.Class), len(rest))
+		q.aside(t.Domain, t.Class, rest)
 	}
 }
 
@@ -171,14 +172,12 @@ func (q *Queue) reclaim(now time.Time, id store.ID) *store.Recipient {
 	return &r
 }
 
-// rest keeps recipients that could not be read aside for a moment. The machine
-// gets them back as they were: the disk has not changed.
-func (q *Queue) rest(t *schedule.Transaction, items []schedule.Item) {
-	class := store.ClassID(t.Class)
+// aside keeps recipients that could not be read aside for a moment, in which nobody changes
+// them. The machine gets them back as they were: the disk has not changed. In the counts they wait.
+func (q *Queue) aside(domain string, class schedule.ClassID, items []schedule.Item) {
 	for i := range items {
 		q.owned.changed[store.ID(items[i].ID)] = true
 	}
-	q.counts.add(t.Domain, class, len(items))
 	if q.soft.Err() != nil {
 		return
 	}
@@ -187,10 +186,9 @@ func (q *Queue) rest(t *schedule.Transaction, items []schedule.Item) {
 			return
 		}
 		q.mail.act(func(now time.Time) {
-			q.counts.add(t.Domain, class, -len(items))
 			for i := range items {
-				q.owned.settled(t.Domain, t.Class, store.ID(items[i].ID))
-				q.step(now, schedule.Queued{Domain: t.Domain, Class: t.Class, Item: items[i]})
+				q.owned.settled(domain, class, store.ID(items[i].ID))
+				q.machine.Step(now, schedule.Queued{Domain: domain, Class: class, Item: items[i]})
 			}
 		})
 	})

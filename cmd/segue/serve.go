@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
 	"github.com/seguemta/segue/config"
@@ -58,14 +59,16 @@ func (c *serveCmd) Run(a *app) error {
 func ignoreHangup(log *slog.Logger) (stop func()) {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
-	go func() {
+	var told sync.WaitGroup
+	told.Go(func() {
 		for range hangups {
 			log.Warn("SIGHUP changes nothing: the configuration is read at the start, so restart for it; " +
 				"certificates are read again by themselves, rules by segue bounce reload and segue provider reload")
 		}
-	}()
+	})
 	return func() {
 		signal.Stop(hangups)
 		close(hangups)
+		told.Wait()
 	}
 }

@@ -40,16 +40,8 @@ func TestRetriesThatKeepTheirSourceStayOnDisk(t *testing.T) {
 // stands between is still on disk and must be read.
 func TestMailThatLosesItsSourceHidesNobody(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, Options{Window: 2})
+	w := twoSources(t)
 	w.sites["a.test"] = Resolved{Domain: "a.test", Site: "mx", Until: w.now.Add(24 * time.Hour)}
-	for _, f := range []Fact{
-		DefineSource{Name: "a"},
-		DefineSource{Name: "b"},
-		DefinePool{Name: "p", Members: []Member{{Source: "a", Weight: 1}, {Source: "b", Weight: 1}}},
-		DefineClass{ID: 1, Class: Class{Pool: "p", Weight: 1}},
-	} {
-		w.step(f)
-	}
 	n := uint64(0)
 	queue := func(due time.Duration, pin string) Item {
 		n++
@@ -85,15 +77,7 @@ func TestMailThatLosesItsSourceHidesNobody(t *testing.T) {
 // and so does what stands behind them on disk: long before their pins end.
 func TestRetriesOfASourceThatIsShutOutHoldUpNobody(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, Options{Window: 2})
-	for _, f := range []Fact{
-		DefineSource{Name: "a"},
-		DefineSource{Name: "b"},
-		DefinePool{Name: "p", Members: []Member{{Source: "a", Weight: 1}, {Source: "b", Weight: 1}}},
-		DefineClass{ID: 1, Class: Class{Pool: "p", Weight: 1}},
-	} {
-		w.step(f)
-	}
+	w := twoSources(t)
 	const pinned, others = 40, 20
 	for i := range uint64(pinned + others) {
 		it := Item{ID: ID{Message: i + 1}, Due: w.now.Add(time.Duration(i) * time.Millisecond), Queued: w.now}
@@ -124,4 +108,19 @@ func TestRetriesOfASourceThatIsShutOutHoldUpNobody(t *testing.T) {
 	if len(w.sent) != pinned+others {
 		t.Errorf("%d of %d left within half an hour", len(w.sent), pinned+others)
 	}
+}
+
+// twoSources is a world with a small window, and one class whose pool is the sources a and b.
+func twoSources(t *testing.T) *world {
+	t.Helper()
+	w := newWorld(t, Options{Window: 2})
+	for _, f := range []Fact{
+		DefineSource{Name: "a"},
+		DefineSource{Name: "b"},
+		DefinePool{Name: "p", Members: []Member{{Source: "a", Weight: 1}, {Source: "b", Weight: 1}}},
+		DefineClass{ID: 1, Class: Class{Pool: "p", Weight: 1}},
+	} {
+		w.step(f)
+	}
+	return w
 }

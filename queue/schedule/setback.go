@@ -3,7 +3,6 @@
 package schedule
 
 import (
-	"cmp"
 	"slices"
 	"time"
 )
@@ -50,7 +49,10 @@ func (m *Machine) unexpire() {
 		}
 	}
 	slices.SortFunc(list, func(a, b ID) int {
-		return cmp.Or(cmp.Compare(a.Message, b.Message), cmp.Compare(a.Recipient, b.Recipient))
+		if a.before(b) {
+			return -1
+		}
+		return 1 // no two are the same
 	})
 	for _, id := range list {
 		fl := m.flights[id]

@@ -142,7 +142,10 @@ func (m *Machine) pinOf(b *backlog, it *Item) *source {
 		return nil
 	}
 	if site := b.domain.site; site != nil {
-		if _, rests := s.resting(m.now, site.key.provider, s.limits[site.key.provider]); rests || site.shut(s, m.now) {
+		if _, rests := s.resting(m.now, site.key.provider, s.limits[site.key.provider]); rests {
+			return nil
+		}
+		if p := site.pathOf(s); p != nil && p.shut(m.now) {
 			return nil
 		}
 	}

@@ -2,10 +2,7 @@
 
 package schedule
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 func (m *Machine) site(key siteKey) *site {
 	s := m.sites[key]
@@ -75,12 +72,20 @@ func (m *Machine) dropPath(p *path) {
 	}
 }
 
-// path finds the way from a source to a site.
-func (m *Machine) path(s *site, src *source) *path {
+// pathOf is the way from a source to a site; nil where nobody has asked for it yet.
+func (s *site) pathOf(src *source) *path {
 	for _, p := range s.paths {
 		if p.source == src {
 			return p
 		}
+	}
+	return nil
+}
+
+// path finds the way from a source to a site.
+func (m *Machine) path(s *site, src *source) *path {
+	if p := s.pathOf(src); p != nil {
+		return p
 	}
 	p := &path{site: s, source: src, index: len(src.paths)}
 	p.timer = timer{kind: timerPath, owner: p}
@@ -148,11 +153,6 @@ func (m *Machine) refreshPath(p *path) {
 // Mail is not kept to it meanwhile: it might leave from another source, and while much of
 // it waits in memory none is read that would.
 func (p *path) shut(now time.Time) bool { return p.failures > 1 && p.open == 0 && p.until.After(now) }
-
-func (s *site) shut(src *source, now time.Time) bool {
-	i := slices.IndexFunc(s.paths, func(p *path) bool { return p.source == src })
-	return i >= 0 && s.paths[i].shut(now)
-}
 
 // timeBackoff sets the timer for the end of a back-off. It is asked wherever a back-off
 // is in the way (and a rest is timed where it is), for one that was over may not be over

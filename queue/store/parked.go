@@ -2,20 +2,14 @@
 
 package store
 
-import "errors"
-
 // AllParked calls f for every parked recipient.
 func (s *Store) AllParked(f func(Entry) error) error {
 	return s.scan([]byte{prefixParked}, nil, func(k, _ []byte) error {
-		id, _ := cutID(k)
-		r, err := s.Recipient(id)
-		if errors.Is(err, ErrStale) {
-			return nil
-		}
-		if err != nil {
+		e, ok, err := s.entryOf(k)
+		if err != nil || !ok {
 			return err
 		}
-		return f(Entry{ID: id, Recipient: r})
+		return f(e)
 	})
 }
 

@@ -241,24 +241,31 @@ func (s *Store) Schedule(domain string, class ClassID, after Position, limit int
 			more = true
 			return errStop
 		}
-		id, ok := cutID(k)
-		if !ok {
-			return fmt.Errorf("reading the schedule: key %x is not one", k)
-		}
-		r, err := s.Recipient(id)
-		if errors.Is(err, ErrStale) {
-			return nil // concluded since the scan began
-		}
-		if err != nil {
+		e, ok, err := s.entryOf(k)
+		if err != nil || !ok {
 			return err
 		}
-		if r.Hold != "" || !bytes.Equal(k, scheduleKey(&r, id)) {
+		if e.Hold != "" || !bytes.Equal(k, scheduleKey(&e.Recipient, e.ID)) {
 			return nil // it has moved since: where it is now would be taken for the end of the page
 		}
-		list = append(list, Entry{ID: id, Recipient: r})
+		list = append(list, e)
 		return nil
 	})
 	return list, more, err
+}
+
+// entryOf reads the recipient whose id ends a key of an index; false = it is concluded
+// since the scan began.
+func (s *Store) entryOf(k []byte) (Entry, bool, error) {
+	id, ok := cutID(k)
+	if !ok {
+		return Entry{}, false, fmt.Errorf("reading the queue store: key %x ends with no recipient", k)
+	}
+	r, err := s.Recipient(id)
+	if errors.Is(err, ErrStale) {
+		return Entry{}, false, nil
+	}
+	return Entry{ID: id, Recipient: r}, err == nil, err
 }
 
 // Backlog is what the schedule holds for one (domain, class).
@@ -321,15 +328,11 @@ func (s *Store) Expired(now time.Time, after *Entry, limit int) ([]Entry, error)
 		if binary.BigEndian.Uint32(k[1:]) > minute(now) || len(list) == limit {
 			return errStop
 		}
-		id, _ := cutID(k)
-		r, err := s.Recipient(id)
-		if err != nil && !errors.Is(err, ErrStale) {
-			return err
+		e, ok, err := s.entryOf(k)
+		if ok {
+			list = append(list, e)
 		}
-		if err == nil {
-			list = append(list, Entry{ID: id, Recipient: r})
-		}
-		return nil
+		return err
 	})
 	return list, err
 }
@@ -352,15 +355,9 @@ func (s *Store) entries(prefix, from []byte, limit int, keep func(*Entry) bool) 
 		if len(list) == limit {
 			return errStop
 		}
-		id, _ := cutID(k)
-		r, err := s.Recipient(id)
-		if errors.Is(err, ErrStale) {
-			return nil
-		}
-		if err != nil {
+		if e, ok, err := s.entryOf(k); err != nil || !ok {
 			return err
-		}
-		if e := (Entry{ID: id, Recipient: r}); keep(&e) {
+		} else if keep(&e) {
 			list = append(list, e)
 		}
 		return nil
