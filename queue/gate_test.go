@@ -235,6 +235,7 @@ func TestCanaryOfParkedMailEnds(t *testing.T) {
 			}
 		}
 		r.until(2)
+		synctest.Wait() // what waits again has been asked about
 		if k := r.kinds(ids["released"]); k != "accepted held released held " {
 			t.Errorf("released by hand: %s", k)
 		}
